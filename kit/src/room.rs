@@ -1,33 +1,43 @@
-//! How many connections, or requests, there may be of each address.
+//! How many connections, requests or questions there may be of each at a time: of an address, a tenant, a registry.
 //!
-//! **Invariant.** An address is in the table only while it has some, so the table is no larger than
-//! their number.
+//! **Invariant.** Who has none is not in the table, so the table is no larger than their number.
 
 use crate::network::network_of;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What each address has open.
-#[derive(Clone, Debug)]
-pub struct Addresses {
+/// What each has under way.
+#[derive(Debug)]
+pub struct Each<K> {
     most: usize,
     /// Held to count, never across an await.
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    open: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-/// A connection or a request, counted until this is dropped.
+/// One that is under way, counted until this is dropped.
 #[derive(Debug)]
-pub struct Counted {
-    of: Addresses,
-    address: IpAddr,
+pub struct Counted<K: Eq + Hash = IpAddr> {
+    of: Each<K>,
+    whose: K,
 }
 
-impl Addresses {
-    /// At most so many of one address, or of one network of IPv6. 0: as many as there are.
-    pub fn new(per_address: usize) -> Self {
+// Whose they are need not be copied to share the table.
+impl<K> Clone for Each<K> {
+    fn clone(&self) -> Self {
         Self {
-            most: match per_address {
+            most: self.most,
+            open: self.open.clone(),
+        }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Each<K> {
+    /// At most so many of one. 0: as many as there are.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most: match most {
                 0 => usize::MAX,
                 most => most,
             },
@@ -35,31 +45,46 @@ impl Addresses {
         }
     }
 
-    /// Counts one of `address`; `None` if it has as many as it may have.
-    pub fn count(&self, address: IpAddr) -> Option<Counted> {
-        let address = network_of(address);
+    /// Counts one of `whose`; `None` if they have as many as they may have.
+    pub fn count(&self, whose: K) -> Option<Counted<K>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_default();
+        let count = open.entry(whose.clone()).or_default();
         if *count >= self.most {
             return None;
         }
         *count += 1;
         Some(Counted {
             of: self.clone(),
-            address,
+            whose,
         })
     }
 }
 
-impl Drop for Counted {
+impl<K: Eq + Hash> Drop for Counted<K> {
     fn drop(&mut self) {
         let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
+        if let Some(count) = open.get_mut(&self.whose) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.address);
+                open.remove(&self.whose);
             }
         }
+    }
+}
+
+/// What each address has open.
+#[derive(Clone, Debug)]
+pub struct Addresses(Each<IpAddr>);
+
+impl Addresses {
+    /// At most so many of one address, or of one network of IPv6. 0: as many as there are.
+    pub fn new(per_address: usize) -> Self {
+        Self(Each::new(per_address))
+    }
+
+    /// Counts one of `address`; `None` if it has as many as it may have.
+    pub fn count(&self, address: IpAddr) -> Option<Counted> {
+        self.0.count(network_of(address))
     }
 }
 
@@ -78,7 +103,7 @@ mod test {
         drop(first);
         assert!(addresses.count(one).is_some(), "one was closed");
         drop(second);
-        assert!(addresses.open.lock().unwrap().is_empty());
+        assert!(addresses.0.open.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -14,7 +14,10 @@ use crate::control::{NodeListener, Terms};
 use crate::credentials;
 use crate::endpoint::{self, Jobs};
 use crate::enrol::{Registrar, Standings};
-use crate::http::{self, Api, Hosts, Identities, Inside, Metrics, PublicListener, Rates, Room};
+use crate::http::{
+    self, Api, Hosts, Identities, Inside, Metrics, PublicListener, Rates, Ready, Room,
+    UsageQuestions,
+};
 use crate::ledger::{Ledger, Member, SqlLedger};
 use crate::nearness::{Geo, Nearness};
 use crate::node_keys::NodeKeys;
@@ -169,6 +172,8 @@ impl Broker {
             clock,
             apps: apps.clone(),
             identities: Identities::default(),
+            ready: Ready::default(),
+            usage_questions: UsageQuestions::default(),
             provider: config.oidc.clone().map(Provider::new),
             rates: Rates::new(&config.limits),
             hosts: Hosts::new(&config.hosts, broker.listen),

@@ -116,9 +116,11 @@ pub(crate) use forward::{CLIENT, Region};
 pub(crate) use guard::{Hosts, content_policy};
 pub(crate) use identities::Identities;
 pub(crate) use inside::Inside;
+pub(crate) use ops::Ready;
 pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
 pub(crate) use serve::{Peer, PublicListener, Room, converse};
+pub(crate) use usage::UsageQuestions;
 
 /// What every handler has.
 #[derive(Debug)]
@@ -138,6 +140,8 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) apps: Arc<Apps>,
     pub(crate) identities: Identities,
+    pub(crate) ready: Ready,
+    pub(crate) usage_questions: UsageQuestions,
     /// Who says who a player is.
     pub(crate) provider: Option<Provider>,
     pub(crate) rates: Rates,

@@ -60,7 +60,7 @@ pub(crate) struct Inside {
     /// Commands that were asked for.
     execs: Execs,
     /// Who owns what outlives a request.
-    tasks: Shutdown,
+    pub(super) tasks: Shutdown,
 }
 
 impl Inside {

@@ -4,7 +4,7 @@ use super::caller::Caller;
 use super::problem::Refusal;
 use super::{Api, Metrics};
 use crate::access::Permission;
-use crate::ledger::StoreError;
+use crate::ledger::{Ledger, StoreError};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -15,11 +15,15 @@ use nearlight_protocol::problem::Problem;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 /// For one read of the ledger. A probe that waits longer has failed anyway.
 const READY_WITHIN: Duration = Duration::from_secs(2);
+/// For how long what a look found is answered: anybody may ask, as often as they like.
+const LOOK_FRESH: Duration = Duration::from_secs(1);
 
 /// The OpenAPI 3.1 document of this API.
 #[utoipa::path(
@@ -68,22 +72,67 @@ pub(super) struct Readiness {
     )
 )]
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Json<Readiness>, Refusal> {
-    let asked = async {
-        api.ledger.credential([0; 32]).await?;
-        // Nobody else may write to find out that it works again: callers are kept away.
-        if api.ledger.is_failing() {
-            api.ledger.write(Vec::new()).await?;
-        }
-        Ok::<_, StoreError>(())
-    };
-    match tokio::time::timeout(READY_WITHIN, asked).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(ProblemResponse::internal(error)),
-        Err(_elapsed) => return Err(ProblemResponse::internal("the ledger does not answer")),
+    let asked = api.clone();
+    let look = async move { asked.ready.is_so(&*asked.ledger).await };
+    // A task's: who hangs up does not end the look of the others, for somebody to begin another.
+    if !api.inside.tasks.spawn(look).await.unwrap_or(false) {
+        return Err(ProblemResponse::internal("the ledger is not ready"));
     }
     Ok(Json(Readiness {
         nodes_online: api.sessions.directory().node_counts().online,
     }))
+}
+
+/// Whether the ledger answers, and takes what is written: one look for all who ask, at most one a [`LOOK_FRESH`].
+///
+/// **Invariant.** A ledger that fails since the last look is looked at again.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    /// Held while somebody looks: whoever asks meanwhile has what that finds.
+    last: Mutex<Option<Looked>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Looked {
+    at: Instant,
+    is_ready: bool,
+}
+
+impl Ready {
+    async fn is_so(&self, ledger: &dyn Ledger) -> bool {
+        let mut last = self.last.lock().await;
+        if let Some(Looked { at, is_ready }) = *last
+            && at.elapsed() < LOOK_FRESH
+            && !(is_ready && ledger.is_failing())
+        {
+            return is_ready;
+        }
+        let is_ready = match tokio::time::timeout(READY_WITHIN, look(ledger)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+                false
+            }
+            Err(_elapsed) => {
+                tracing::warn!("not ready: the ledger does not answer");
+                false
+            }
+        };
+        *last = Some(Looked {
+            at: Instant::now(),
+            is_ready,
+        });
+        is_ready
+    }
+}
+
+async fn look(ledger: &dyn Ledger) -> Result<(), StoreError> {
+    ledger.credential([0; 32]).await?;
+    // Nobody else may write to find out that it works again: callers are kept away.
+    if ledger.is_failing() {
+        ledger.write(Vec::new()).await?;
+    }
+    Ok(())
 }
 
 /// The broker's metrics, for Prometheus. They tell how many sessions run: for operators alone. On a

@@ -2,14 +2,16 @@
 
 use super::Api;
 use super::caller::Caller;
-use super::problem::{Refusal, bad_request, store_failed};
+use super::problem::{Refusal, bad_request, store_failed, too_many};
 use crate::access::Permission;
+use crate::ledger::OwnerId;
 use crate::rates::instant;
 use crate::usage::{Asked, Group, UsageError, place, report};
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
+use nearlight_kit::room::Each;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::limits::{JOB_LABEL_BYTES_MAX, PAGE_ENTRIES_MAX, USAGE_DAYS_MAX};
 use nearlight_protocol::problem::Problem;
@@ -24,6 +26,18 @@ const LABELS_MAX: usize = 16;
 /// Entries of a page for who does not say how many.
 const PAGE_ENTRIES: usize = 100;
 const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Questions of one tenant, or of one user of none, at a time. Each may read a year page by page.
+const QUESTIONS_MAX: usize = 2;
+
+/// Questions about usage that are being answered.
+#[derive(Debug)]
+pub(crate) struct UsageQuestions(Each<OwnerId>);
+
+impl Default for UsageQuestions {
+    fn default() -> Self {
+        Self(Each::new(QUESTIONS_MAX))
+    }
+}
 
 /// Usage by claim, the oldest first, or together by day, app or label. A tenant sees its own, operators
 /// and administrators see all. Amounts are millionths; a second costs what the rate card says that holds
@@ -69,6 +83,8 @@ pub(super) async fn show_usage(
             Some(tenant.ok_or_else(|| bad_request("The key belongs to no tenant."))?)
         }
     };
+    let counted = api.usage_questions.0.count(caller.owner());
+    let _counted = counted.ok_or_else(|| too_many(1))?;
     let usage = report(&api.ledger, &asked, now_ms).await;
     let usage = usage.map_err(|error| match error {
         UsageError::Ledger(error) => store_failed(&error),

@@ -49,6 +49,8 @@ pub struct FaultyLedger {
     looks: Arc<AtomicU64>,
     /// Held while such looks take their time.
     slow: Arc<Mutex<()>>,
+    /// Counts look-ups of credentials.
+    looked_up: Arc<AtomicU64>,
 }
 
 impl FaultyLedger {
@@ -63,7 +65,13 @@ impl FaultyLedger {
             look_armed: Arc::default(),
             looks: Arc::default(),
             slow: Arc::default(),
+            looked_up: Arc::default(),
         }
+    }
+
+    /// How many credentials were looked up.
+    pub fn looked_up(&self) -> u64 {
+        self.looked_up.load(Ordering::SeqCst)
     }
 
     /// The next write meets `fault`.
@@ -235,6 +243,7 @@ impl Ledger for FaultyLedger {
         &self,
         hash: CredentialHash,
     ) -> BoxFuture<'_, Result<Option<Credential>, StoreError>> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
         self.inner.credential(hash)
     }
 

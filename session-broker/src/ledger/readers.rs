@@ -16,8 +16,10 @@ use sqlx::any::AnyPoolOptions;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// HTTP looks up credentials and tickets that are not cached.
-const READERS: u32 = 2;
+/// For what is found at once: HTTP looks up credentials and tickets that are not cached.
+pub(super) const SHORT: u32 = 2;
+/// For what reads many rows, of which a caller may ask page after page: it keeps no look-up waiting.
+pub(super) const LONG: u32 = 1;
 /// How long a reader waits for a connection.
 const READER_WITHIN: Duration = Duration::from_secs(5);
 /// How often a read is made whose plan is void: a newer broker makes several changes, one after the other.
@@ -59,11 +61,12 @@ impl Voided {
 }
 
 impl Readers {
-    pub(super) async fn open(source: &Source) -> Result<Self, sqlx::Error> {
+    /// Up to so many connections.
+    pub(super) async fn open(source: &Source, most: u32) -> Result<Self, sqlx::Error> {
         let voided = Arc::<Voided>::default();
         let of_pool = voided.clone();
         let pool = AnyPoolOptions::new()
-            .max_connections(READERS)
+            .max_connections(most)
             .acquire_timeout(READER_WITHIN)
             // A file does not go away as a server does, and asking costs as much as most reads.
             .test_before_acquire(source.engine == Engine::Postgres)

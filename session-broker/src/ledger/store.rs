@@ -2,7 +2,7 @@
 
 use super::basis::Basis;
 use super::dialect::Engine;
-use super::readers::Readers;
+use super::readers::{LONG, Readers, SHORT};
 use super::schema::{MIGRATIONS, migrations};
 use super::share::{self, BrokerId, BrokerRow, Member};
 use super::source::{LedgerAt, Source, is_off};
@@ -37,6 +37,8 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug)]
 pub struct SqlLedger {
     pub(super) readers: Readers,
+    /// For what reads many rows.
+    long: Readers,
     pub(super) engine: Engine,
     writer: mpsc::Sender<Job>,
     me: BrokerId,
@@ -132,7 +134,8 @@ impl SqlLedger {
             }
         }
         tracing::info!(ledger = name, ?durability, "ledger opened");
-        let readers = Readers::open(&source).await.map_err(open)?;
+        let readers = Readers::open(&source, SHORT).await.map_err(open)?;
+        let long = Readers::open(&source, LONG).await.map_err(open)?;
         let engine = source.engine;
         let tx = Tx::new(engine, connection);
         let id = me.id.clone();
@@ -143,6 +146,7 @@ impl SqlLedger {
         shutdown.spawn(writer.run(jobs));
         Ok(Self {
             readers,
+            long,
             engine,
             writer: sender,
             me: id,
@@ -284,6 +288,18 @@ async fn migrate(
         return Err(OpenError::TooNew { name, floor, known });
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl SqlLedger {
+    /// The connection of long questions, which has nothing else to do meanwhile.
+    pub(super) async fn long_reader(&self) -> sqlx::pool::PoolConnection<sqlx::Any> {
+        let taken = self.long.read(|at| async move {
+            let taken = at.acquire().await;
+            taken.map_err(StoreError::NotApplied)
+        });
+        taken.await.expect("a connection")
+    }
 }
 
 /// A ledger as a broker has left it that knew no later schema than `version`.
@@ -475,7 +491,7 @@ impl Ledger for SqlLedger {
         before: Option<u64>,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
-        self.readers
+        self.long
             .read(move |at| read_identity::audit(at, before, max))
     }
 
@@ -490,8 +506,7 @@ impl Ledger for SqlLedger {
     }
 
     fn usage_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>> {
-        self.readers
-            .read(move |at| read_usage::lines(at, of.clone()))
+        self.long.read(move |at| read_usage::lines(at, of.clone()))
     }
 
     fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>> {
@@ -499,8 +514,7 @@ impl Ledger for SqlLedger {
     }
 
     fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>> {
-        self.readers
-            .read(move |at| read_usage::budgeted(at, &self.me))
+        self.long.read(move |at| read_usage::budgeted(at, &self.me))
     }
 
     fn registries(&self, owner: OwnerId) -> BoxFuture<'_, Result<Vec<RegistryRow>, StoreError>> {

@@ -382,3 +382,18 @@ pub(super) async fn a_key_with_scopes_of_a_newer_broker_is_read_and_allows_what_
         assert_eq!(found.map(|found| found.is_beyond), Some(is_beyond));
     }
 }
+
+pub(super) async fn who_reads_many_rows_keeps_no_look_up_waiting(place: Place) {
+    let store = Store::open(place).await;
+    // As many as there are for long questions, and one that waits for them.
+    let busy = store.ledger.long_reader().await;
+    let waits = store.ledger.audit(None, 1);
+    let found = tokio::select! {
+        biased;
+        rows = waits => panic!("{rows:?} read beside another long question"),
+        found = store.ledger.credential([7; 32]) => found.unwrap(),
+    };
+    assert_eq!(found, None);
+    drop(busy);
+    assert!(store.ledger.audit(None, 1).await.unwrap().is_empty());
+}
