@@ -20,6 +20,7 @@ use axum::http::{
 };
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use nearlight_kit::hop::{strip_connection, strip_ours};
 use nearlight_kit::problem::{ProblemResponse, REQUEST_ID_HEADER, current_request};
 use nearlight_protocol::id::{NodeId, RequestId, SessionId};
 use nearlight_protocol::problem::ProblemType;
@@ -336,17 +337,7 @@ impl Region {
         let address = self.peers.address(holder).ok_or(Unreachable::Gone)?;
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = head.method.clone();
-        *request.headers_mut() = head.headers.clone();
-        let headers = request.headers_mut();
-        HOP_BY_HOP.iter().for_each(|name| {
-            headers.remove(name);
-        });
-        if let Ok(client) = HeaderValue::from_str(&from.0.to_string()) {
-            headers.insert(CLIENT, client);
-        }
-        if let Ok(id) = HeaderValue::from_str(current_request().as_str()) {
-            headers.insert(REQUEST_ID_HEADER, id);
-        }
+        *request.headers_mut() = as_handed_on(head.headers.clone(), from);
         let path = head.uri.path_and_query();
         let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);
         let is_at_hand =
@@ -360,6 +351,22 @@ impl Region {
         });
         Ok(Response::from_parts(head, Body::new(body)))
     }
+}
+
+/// A caller's headers as a peer gets them: a word of ours in them is ours, for the peer believes it.
+fn as_handed_on(mut headers: HeaderMap, from: Peer) -> HeaderMap {
+    strip_connection(&mut headers);
+    strip_ours(&mut headers);
+    HOP_BY_HOP.iter().for_each(|name| {
+        headers.remove(name);
+    });
+    if let Ok(client) = HeaderValue::from_str(&from.0.to_string()) {
+        headers.insert(CLIENT, client);
+    }
+    if let Ok(id) = HeaderValue::from_str(current_request().as_str()) {
+        headers.insert(REQUEST_ID_HEADER, id);
+    }
+    headers
 }
 
 /// Why a peer was not asked.
@@ -384,6 +391,32 @@ pub(super) fn not_held() -> Refusal {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_caller_says_nothing_in_our_name_to_a_peer() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-nearlight-endpoint", "ses_01 web"),
+            ("x-nearlight-client", "192.0.2.9:1"),
+            ("x-nearlight-session", "ses_01"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("content-length", "3"),
+            ("authorization", "Bearer k"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let from = Peer("192.0.2.1:7".parse().unwrap());
+        let headers = as_handed_on(headers, from);
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let id = REQUEST_ID_HEADER;
+        let mut expected = ["authorization", "x-nearlight-client", id.as_str()];
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        assert_eq!(headers[CLIENT], "192.0.2.1:7");
+    }
 
     #[test]
     fn a_request_is_about_what_its_path_names() {
