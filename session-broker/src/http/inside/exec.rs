@@ -37,7 +37,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// How long a ticket works.
 const TICKET_FOR: Duration = Duration::from_secs(60);
-/// Tickets that wait, of all callers and of one.
+/// Tickets that wait, of all callers and of one owner: a tenant makes as many keys as it likes.
 const TICKETS_MAX: usize = 4096;
 const TICKETS_OF_ONE_MAX: usize = 32;
 
@@ -61,9 +61,8 @@ impl Execs {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         all.retain(|_, of| of.until > now);
-        let of_one = all
-            .values()
-            .filter(|of| of.caller.user == waiting.caller.user);
+        let owner = waiting.caller.owner();
+        let of_one = all.values().filter(|of| of.caller.owner() == owner);
         if all.len() >= TICKETS_MAX || of_one.count() >= TICKETS_OF_ONE_MAX {
             return None;
         }
@@ -258,6 +257,48 @@ impl IntoResponse for Shaken {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::ledger::{Credential, Membership};
+    use nearlight_protocol::api::Role;
+    use nearlight_protocol::id::TenantId;
+    use nearlight_protocol::identity::Priority;
+
+    fn waiting(tenant: Option<&TenantId>) -> Waiting {
+        let user = nearlight_kit::ids::user();
+        let of = |tenant: &TenantId| Membership {
+            tenant: tenant.clone(),
+            sessions_max: None,
+            suspended: false,
+            priority: Priority::Normal,
+        };
+        let who = Credential {
+            tenant: tenant.map(of),
+            ..Credential::plain([1; 32], user, "a key", Role::Player)
+        };
+        let session = nearlight_kit::ids::session();
+        Waiting {
+            inside: session.clone(),
+            session,
+            caller: Caller::new(Arc::new(who), Peer(([192, 0, 2, 1], 1).into())),
+            order: serde_json::from_str(r#"{"command":["true"]}"#).unwrap(),
+            until: Instant::now() + TICKET_FOR,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tenants_keys_have_its_tickets_together() {
+        let execs = Execs::default();
+        let tenant = nearlight_kit::ids::tenant();
+        for _ in 0..TICKETS_OF_ONE_MAX {
+            assert!(execs.give(waiting(Some(&tenant))).is_some());
+        }
+        assert!(
+            execs.give(waiting(Some(&tenant))).is_none(),
+            "another key of it"
+        );
+        let other = nearlight_kit::ids::tenant();
+        assert!(execs.give(waiting(Some(&other))).is_some());
+        assert!(execs.give(waiting(None)).is_some());
+    }
 
     #[test]
     fn a_handshake_is_a_websockets_with_a_ticket() {
