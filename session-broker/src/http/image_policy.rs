@@ -113,7 +113,7 @@ impl Api {
                  `nearlight registry policy` shows what it does."
             )));
         }
-        let (Some(key), Some(digest)) = (&policy.key, image.digest()) else {
+        let Some((key, digest)) = to_be_signed(&policy, &image)? else {
             return Ok(());
         };
         let key = ImageKey::parse(key).map_err(ProblemResponse::internal)?;
@@ -128,5 +128,46 @@ impl Api {
                 "job.image: whether `{pinned}` is signed cannot be looked up: {error}."
             ))),
         }
+    }
+}
+
+/// The key that has to have signed an image, and the digest that it has to have signed. Without one nothing says what
+/// runs, so nothing does.
+fn to_be_signed<'a>(
+    policy: &'a ImagePolicy,
+    image: &'a ImageRef,
+) -> Result<Option<(&'a str, &'a str)>, Refusal> {
+    let Some(key) = &policy.key else {
+        return Ok(None);
+    };
+    let digest = image.digest().ok_or_else(|| {
+        bad_request(format!(
+            "job.image: your tenant's policy asks for signed images, and `{image}` was not pinned to a digest. Try \
+             again, or give the image as NAME@sha256:..."
+        ))
+    })?;
+    Ok(Some((key, digest)))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_digest_does_not_pass_where_a_key_is_asked_for() {
+        let pinned = format!("registry.example/a@sha256:{}", "0".repeat(64));
+        let (tag, pinned): (ImageRef, ImageRef) = (
+            "registry.example/a:1".parse().unwrap(),
+            pinned.parse().unwrap(),
+        );
+        let none = ImagePolicy::default();
+        assert_eq!(to_be_signed(&none, &tag).unwrap(), None);
+        let policy = ImagePolicy {
+            key: Some("a key".to_owned()),
+            ..ImagePolicy::default()
+        };
+        assert!(to_be_signed(&policy, &tag).is_err());
+        let signed = to_be_signed(&policy, &pinned).unwrap();
+        assert_eq!(signed, Some(("a key", pinned.digest().unwrap())));
     }
 }
