@@ -1,4 +1,6 @@
 //! `/v1/keys`: API keys. A secret is told once, by the answer that makes it.
+//!
+//! **Invariant.** Nobody gets a key from here that may more than theirs, holds more sessions, or lasts longer.
 
 use super::Api;
 use super::body::{JsonBody, KeyPath, Page, checked_name};
@@ -55,7 +57,16 @@ pub(super) async fn create_key(
         api.note_denied(&caller, action, &body.name).await?;
         return Err(forbidden("The key would be allowed more than you are."));
     }
-    let (key, secret) = new_key(&api, &body, tenant)?;
+    let (mut key, secret) = new_key(&api, &body, tenant)?;
+    let maker = api.maker_key(&caller).await?;
+    if let Some(maker) = &maker {
+        key.expires_ms = key.expires_ms.or(maker.expires_ms);
+        key.sessions_max = key.sessions_max.or(maker.sessions_max);
+    }
+    if let Some(beyond) = beyond(&key, maker.as_ref()) {
+        api.note_denied(&caller, action, &body.name).await?;
+        return Err(beyond);
+    }
     let detail = format!("{}, {}", key.name, key.role.name());
     let op = Op::Identity {
         audit: Some(caller.audit(&api, action, &key.id, detail)),
@@ -67,6 +78,21 @@ pub(super) async fn create_key(
     };
     api.change(op).await?;
     Ok(told(StatusCode::CREATED, key, secret))
+}
+
+/// What a key has that the key of whoever gets it has not.
+fn beyond(key: &KeyRow, of: Option<&KeyRow>) -> Option<Refusal> {
+    let of = of.filter(|of| of.id != key.id)?;
+    if is_more(key.expires_ms, of.expires_ms) {
+        return Some(forbidden("The key would go on after your own has ended."));
+    }
+    is_more(key.sessions_max, of.sessions_max)
+        .then(|| forbidden("The key would hold more sessions than your own may."))
+}
+
+/// Whether one bound allows more than another; none is no bound.
+fn is_more<T: Ord>(one: Option<T>, than: Option<T>) -> bool {
+    than.is_some_and(|than| one.is_none_or(|one| one > than))
 }
 
 /// The tenant of a new key.
@@ -206,6 +232,11 @@ pub(super) async fn rotate_key(
         api.note_denied(&caller, action, id.as_str()).await?;
         return Err(forbidden("The key is allowed more than you are."));
     }
+    let maker = api.maker_key(&caller).await?;
+    if let Some(beyond) = beyond(&key, maker.as_ref()) {
+        api.note_denied(&caller, action, id.as_str()).await?;
+        return Err(beyond);
+    }
     if key.is_beyond {
         return Err(forbidden(
             "The key names scopes that this broker does not know, so that whether it is allowed more than you are \
@@ -288,6 +319,18 @@ impl Api {
     }
 }
 
+impl Api {
+    /// The key that a caller comes with, as it was made: one secret of it may end before it does.
+    async fn maker_key(&self, caller: &Caller) -> Result<Option<KeyRow>, Refusal> {
+        let Some(id) = &caller.who.key else {
+            return Ok(None);
+        };
+        let found = self.ledger.keys(Of::Key(id.clone()), None, 1).await;
+        let found = found.map_err(|e| store_failed(&e))?.pop();
+        found.map(Some).ok_or_else(|| not_found("key"))
+    }
+}
+
 fn told(status: StatusCode, key: KeyRow, secret: String) -> Response {
     let location = format!("/v1/keys/{}", key.id);
     let new = NewKey {
@@ -313,5 +356,17 @@ impl From<KeyRow> for ApiKey {
             last_used_unix_ms: row.last_used_ms,
             revoked_unix_ms: row.revoked_ms,
         }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::is_more;
+
+    #[test]
+    fn no_bound_is_more_than_any() {
+        assert!(is_more(None, Some(1)) && is_more(Some(2), Some(1)));
+        assert!(!is_more(Some(1), Some(1)) && !is_more(Some(9), None));
+        assert!(!is_more::<u32>(None, None));
     }
 }

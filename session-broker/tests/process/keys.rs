@@ -131,6 +131,44 @@ async fn a_key_is_void_once_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_key_ends_with_its_maker_and_holds_no_more() {
+    let rig = Rig::start().await;
+    let (tenant_id, _, whole) = tenant(&rig, "a").await;
+    let body = |more: Value| {
+        let mut body = json!({ "name": "k", "role": "tenant", "tenant": tenant_id });
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        body
+    };
+    let bound = body(json!({ "expires_s": 600, "sessions_max": 2 }));
+    let (maker_id, maker) = key(&rig, &bound).await;
+    let made = maker.post_json("/v1/keys", &body(json!({}))).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(made.at("/key/sessions_max"), "2");
+    let listed = rig.admin().get("/v1/keys").await.json();
+    let keys = listed["keys"].as_array().unwrap().clone();
+    let of_maker = keys.iter().find(|key| key["id"] == maker_id.as_str());
+    assert_eq!(
+        made.json()["key"]["expires_unix_ms"],
+        of_maker.unwrap()["expires_unix_ms"],
+        "it ends with its maker"
+    );
+    for more in [json!({ "expires_s": 6000 }), json!({ "sessions_max": 3 })] {
+        let refused = maker.post_json("/v1/keys", &body(more)).await;
+        refused.refused(403, "forbidden");
+    }
+    let whole_key = whole.get("/v1/whoami").await.at("/key");
+    let rotate = |id: &str| format!("/v1/keys/{id}/rotate");
+    let refused = maker.post_json(&rotate(&whole_key), &json!({})).await;
+    refused.refused(403, "forbidden");
+    let own = maker.post_json(&rotate(&maker_id), &json!({})).await;
+    assert_eq!(own.status, 200, "{own:?}");
+    let without = whole.post_json("/v1/keys", &body(json!({}))).await;
+    assert_eq!(without.json()["key"]["expires_unix_ms"], Value::Null);
+}
+
+#[tokio::test]
 async fn scopes_bound_a_key_and_nobody_makes_one_that_may_more() {
     let rig = Rig::start().await;
     let (tenant_id, _, whole) = tenant(&rig, "a").await;
