@@ -28,7 +28,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const FLEET_PATH: &str = "/peer/v1/fleet";
 /// Nodes of one line.
 const LINE_NODES: usize = 200;
-/// Longest line that is taken: [`LINE_NODES`] with room to spare.
+/// What nodes of one line take together; the one that goes beyond it is its last. A node lists the images that it has:
+/// of most that is little, and of one as much as a message on its control channel holds.
+const LINE_BYTES: usize = 1024 * 1024;
+/// Longest line that is taken: [`LINE_BYTES`], a node, what runs here, and room to spare.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A line comes at least so often.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -56,11 +59,21 @@ pub(crate) enum Item {
     Left(NodeId),
 }
 
+/// An item that is told, and is the hub's, too.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Told<'a> {
+    /// As [`Item::Is`].
+    Is(&'a Shared),
+    /// As [`Item::Left`].
+    Left(&'a NodeId),
+}
+
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
-struct Line {
+struct Line<N> {
     /// Nodes that have changed.
-    nodes: Vec<Item>,
+    nodes: Vec<N>,
     /// Sessions that wait here.
     waiting: u32,
     /// What runs here, if that has changed.
@@ -189,50 +202,82 @@ impl Hub {
                         seen
                     }
                 };
-                let (line, seen) = hub.since(from);
-                let mut text = serde_json::to_vec(&line).expect("nodes are strings and numbers");
-                text.push(b'\n');
-                Some((Ok(Bytes::from(text)), (hub, news, Some(seen), stop)))
+                let (line, seen) = hub.since(from).line();
+                Some((Ok(Bytes::from(line)), (hub, news, Some(seen), stop)))
             },
         )
     }
 
-    /// What is newer than `version`, as much as a line takes, and the version that it brings.
-    fn since(&self, version: u64) -> (Line, u64) {
+    /// What is newer than `version`, as many nodes as a line takes.
+    fn since(&self, version: u64) -> News {
         let state = self.lock();
-        let mut seen = version;
-        let mut nodes = Vec::new();
-        for (version, id) in state.by_version.range(version + 1..).take(LINE_NODES) {
-            seen = *version;
-            let shared = state.nodes.get(id).and_then(|(_, shared)| shared.clone());
-            nodes.push(match shared {
-                Some(shared) => Item::Is(Box::new((*shared).clone())),
-                None => Item::Left(id.clone()),
-            });
-        }
-        if nodes.len() < LINE_NODES {
-            seen = state.version;
-        }
-        // With the last line of a batch: what a peer has seen then has it, too.
-        let is_new = |since: &u64| *since > version && *since <= seen;
-        let (busy_since, busy) = &state.busy;
-        let (rtts_since, rtts) = &state.rtts;
-        let line = Line {
-            nodes,
+        let newer = state.by_version.range(version + 1..).take(LINE_NODES);
+        let shared = |id| state.nodes.get(id).and_then(|(_, shared)| shared.clone());
+        News {
+            after: version,
+            nodes: newer
+                .map(|(version, id)| (*version, id.clone(), shared(id)))
+                .collect(),
+            newest: state.version,
             waiting: state.waiting,
-            busy: is_new(busy_since).then(|| busy.clone()),
-            rtts: if is_new(rtts_since) {
-                rtts.clone()
-            } else {
-                Vec::new()
-            },
-        };
-        (line, seen)
+            busy: state.busy.clone(),
+            rtts: state.rtts.clone(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a peer is told next: taken out under the hub's lock, and written without it.
+struct News {
+    /// What the peer has seen.
+    after: u64,
+    nodes: Vec<(u64, NodeId, Option<Arc<Shared>>)>,
+    newest: u64,
+    waiting: u32,
+    busy: (u64, Occupancy),
+    rtts: (u64, Vec<Shown>),
+}
+
+impl News {
+    /// As much of it as a line takes, and the version that it brings.
+    fn line(&self) -> (Vec<u8>, u64) {
+        let (mut nodes, mut bytes) = (Vec::new(), 0);
+        for (_, id, shared) in &self.nodes {
+            let told = match shared {
+                Some(shared) => Told::Is(shared),
+                None => Told::Left(id),
+            };
+            bytes += text_of(&told).len();
+            nodes.push(told);
+            if bytes > LINE_BYTES {
+                break;
+            }
+        }
+        let is_whole = nodes.len() == self.nodes.len() && nodes.len() < LINE_NODES;
+        let last = nodes.len().checked_sub(1).map(|last| self.nodes[last].0);
+        let seen = last.filter(|_| !is_whole).unwrap_or(self.newest);
+        // With the last line of a batch: what a peer has seen then has it, too.
+        let is_new = |since: u64| since > self.after && since <= seen;
+        let line = Line {
+            nodes,
+            waiting: self.waiting,
+            busy: is_new(self.busy.0).then(|| self.busy.1.clone()),
+            rtts: match is_new(self.rtts.0) {
+                true => self.rtts.1.clone(),
+                false => Vec::new(),
+            },
+        };
+        let mut text = text_of(&line);
+        text.push(b'\n');
+        (text, seen)
+    }
+}
+
+fn text_of(what: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(what).expect("nodes are strings and numbers")
 }
 
 impl State {
@@ -316,7 +361,7 @@ async fn follow_once(
         };
         buffer.extend_from_slice(&chunk?);
         while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
-            let line: Line = serde_json::from_slice(&buffer[..end])?;
+            let line: Line<Item> = serde_json::from_slice(&buffer[..end])?;
             buffer.drain(..=end);
             let event = PeerEvent::Nodes {
                 peer: peer.clone(),
@@ -335,3 +380,6 @@ async fn follow_once(
         }
     }
 }
+
+#[cfg(test)]
+mod test;
