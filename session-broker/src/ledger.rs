@@ -97,8 +97,8 @@ pub use identity::{
 };
 pub use op::{Applied, Idempotency, Op, Readmit, Reserve, ReserveCluster};
 pub use outside::{
-    DeliveryRow, NOTICES_WAITING_MAX, Notice, OutsideChange, OwnerId, RegistryKnown, RegistryRow,
-    WebhookRow,
+    DeliveryRow, Due, NOTICES_WAITING_MAX, Notice, OutsideChange, OwnerId, RegistryKnown,
+    RegistryRow, WebhookRow,
 };
 pub use read_receipts::log_size_beside;
 pub use read_stakes::StakeReads;
@@ -340,14 +340,14 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
         of: AssignmentQuery,
     ) -> BoxFuture<'_, Result<Vec<AssignmentRow>, StoreError>>;
 
-    /// What is to be delivered now, `of_owner` of each owner and `max` of all; with what this broker
-    /// delivers already.
+    /// What is to be delivered now, `of_owner` of each owner, and `max` of those whose endpoints take what they get and of
+    /// the others each; with what this broker delivers already.
     fn due_deliveries(
         &self,
         now_ms: UnixMillis,
         of_owner: u32,
         max: u32,
-    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Vec<Due>, StoreError>>;
 }
 
 /// The name of an app's edition in the ledger: SHA-256 of its text, in hex.

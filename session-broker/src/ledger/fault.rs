@@ -3,7 +3,7 @@
 use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, Basis, BrokerId, BrokerRow, Budgeted, CardRow,
     ChainRow, CheckerRow, CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow,
-    DirectoryKey, DirectoryRows, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger,
+    DirectoryKey, DirectoryRows, Due, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger,
     LicenceRow, Loaded, LogChange, LogRow, NodeKeyRow, NodeRow, Of, Op, OwnerId, ReceiptQuery,
     ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow, SpentTicket,
     StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
@@ -442,7 +442,7 @@ impl Ledger for FaultyLedger {
         now_ms: UnixMillis,
         of_owner: u32,
         max: u32,
-    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Vec<Due>, StoreError>> {
         self.inner.due_deliveries(now_ms, of_owner, max)
     }
 }

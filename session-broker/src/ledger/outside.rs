@@ -179,6 +179,15 @@ pub struct WebhookRow {
     pub lost: u32,
 }
 
+/// A notice that is to be delivered now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub row: DeliveryRow,
+    /// Whether its owner's endpoint has failed: a notice of theirs waits that was tried in vain.
+    pub is_failing: bool,
+}
+
 /// A notice, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryRow {

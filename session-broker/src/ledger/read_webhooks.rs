@@ -1,6 +1,6 @@
 //! Reading back endpoints of webhooks, and what they are to be told.
 
-use super::outside::{DeliveryRow, OwnerId, WebhookRow};
+use super::outside::{DeliveryRow, Due, OwnerId, WebhookRow};
 use super::phase_row::ms;
 use super::share::BrokerId;
 use super::{Sealed, StoreError};
@@ -17,15 +17,23 @@ const WEBHOOK: &str = "
 const DELIVERIES: &str = "
     SELECT * FROM webhook_delivery WHERE owner = $1 ORDER BY created_ms DESC, delivery_id DESC LIMIT $2";
 
-/// Of each owner a few: one whose endpoint is dead holds up nobody else. What this broker delivers at
-/// the moment is among them.
+/// Of each owner a few: one whose endpoint is dead holds up nobody else. So do many of them: whoever's endpoint has
+/// failed is counted apart, also with notices that are new. What this broker delivers at the moment is among them.
 const DUE: &str = "
     SELECT * FROM (
-        SELECT d.*, ROW_NUMBER() OVER (PARTITION BY d.owner
-            ORDER BY CASE WHEN d.holder = $2 THEN 0 ELSE 1 END, d.next_ms, d.delivery_id) AS place
-        FROM webhook_delivery d
-        WHERE d.state = 'waiting' AND (d.next_ms <= $1 OR d.holder = $2)) AS due
-    WHERE due.place <= $3 ORDER BY due.next_ms LIMIT $4";
+        SELECT of_owner.*, ROW_NUMBER() OVER (PARTITION BY of_owner.failing
+            ORDER BY of_owner.mine, of_owner.next_ms, of_owner.delivery_id) AS place
+        FROM (
+            SELECT d.*, CASE WHEN d.holder = $2 THEN 0 ELSE 1 END AS mine,
+                CASE WHEN EXISTS (SELECT 1 FROM webhook_delivery f
+                    WHERE f.owner = d.owner AND f.state = 'waiting' AND f.problem <> '')
+                    THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS failing,
+                ROW_NUMBER() OVER (PARTITION BY d.owner
+                    ORDER BY CASE WHEN d.holder = $2 THEN 0 ELSE 1 END, d.next_ms, d.delivery_id) AS nth
+            FROM webhook_delivery d
+            WHERE d.state = 'waiting' AND (d.next_ms <= $1 OR d.holder = $2)) AS of_owner
+        WHERE of_owner.nth <= $3) AS due
+    WHERE due.place <= $4 ORDER BY due.failing, due.next_ms";
 
 /// See [`super::Ledger::webhook`].
 pub(super) async fn webhook(
@@ -72,7 +80,7 @@ pub(super) async fn due(
     me: &BrokerId,
     now_ms: UnixMillis,
     [of_owner, max]: [u32; 2],
-) -> Result<Vec<DeliveryRow>, StoreError> {
+) -> Result<Vec<Due>, StoreError> {
     let rows = sqlx::query(DUE)
         .bind(ms(now_ms))
         .bind(me.as_str())
@@ -81,7 +89,13 @@ pub(super) async fn due(
         .fetch_all(pool)
         .await
         .map_err(StoreError::NotApplied)?;
-    rows.iter().map(delivery).collect()
+    let due = |row: &AnyRow| {
+        Ok(Due {
+            row: delivery(row)?,
+            is_failing: row.get::<i64, _>("failing") != 0,
+        })
+    };
+    rows.iter().map(due).collect()
 }
 
 fn delivery(row: &AnyRow) -> Result<DeliveryRow, StoreError> {

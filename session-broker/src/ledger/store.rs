@@ -11,12 +11,12 @@ use super::writer::{Done, Job, WAITING_MAX, What, Writer};
 use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, Budgeted, CardRow, ChainRow, CheckerRow,
     CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow, DirectoryKey, DirectoryRows,
-    EvidenceRow, JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded, LogRow, NodeKeyRow, NodeRow, Of,
-    Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow,
-    SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow,
-    WatchLinkRow, WebhookRow, batch, read, read_access, read_apps, read_checks, read_enrolment,
-    read_identity, read_outside, read_receipts, read_saves, read_usage, read_volumes,
-    read_webhooks,
+    Due, EvidenceRow, JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded, LogRow, NodeKeyRow,
+    NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt,
+    SessionReceiptRow, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine,
+    UsageQuery, VolumeRow, WatchLinkRow, WebhookRow, batch, read, read_access, read_apps,
+    read_checks, read_enrolment, read_identity, read_outside, read_receipts, read_saves,
+    read_usage, read_volumes, read_webhooks,
 };
 use crate::time::Clock;
 use futures_util::future::BoxFuture;
@@ -637,7 +637,7 @@ impl Ledger for SqlLedger {
         now_ms: UnixMillis,
         of_owner: u32,
         max: u32,
-    ) -> BoxFuture<'_, Result<Vec<DeliveryRow>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Vec<Due>, StoreError>> {
         self.readers
             .read(move |at| read_webhooks::due(at, &self.me, now_ms, [of_owner, max]))
     }

@@ -89,6 +89,7 @@ suite! {
     stakes::a_transfer_moves_once_and_never_more_than_there_is => a_transfer_moves_once_and_never_more_than_there_is,
     stakes::debits_are_credits_under_every_sequence => debits_are_credits_under_every_sequence,
     verdicts::a_piece_of_the_log_does_what_it_does_once => a_piece_of_the_log_does_what_it_does_once,
+    outside::owners_whose_endpoints_fail_are_counted_apart => owners_whose_endpoints_fail_are_counted_apart,
     outside::one_owner_never_has_all_that_is_due => one_owner_never_has_all_that_is_due,
     claims::i1_a_slot_is_never_booked_twice_however_many_try_at_once => i1_a_slot_is_never_booked_twice_however_many_try_at_once,
     claims::i1_claims_never_exceed_a_nodes_capacity => i1_claims_never_exceed_a_nodes_capacity,

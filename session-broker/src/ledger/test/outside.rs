@@ -105,7 +105,7 @@ fn settle(id: &str, attempts: u32, state: DeliveryState, next_ms: u64) -> Op {
 
 async fn due(store: &Store, now_ms: u64, of_owner: u32) -> Vec<String> {
     let due = store.ledger.due_deliveries(now_ms, of_owner, 100).await;
-    due.unwrap().into_iter().map(|row| row.id).collect()
+    due.unwrap().into_iter().map(|due| due.row.id).collect()
 }
 
 pub(super) async fn a_notice_is_leased_by_one_until_it_is_settled(place: Place) {
@@ -182,4 +182,36 @@ pub(super) async fn one_owner_never_has_all_that_is_due(place: Place) {
     assert!(found.contains(&"msg_other".to_owned()));
     let row = store.ledger.webhook(dead).await.unwrap().unwrap();
     assert_eq!((row.waiting as usize, row.lost), (most, 3));
+}
+
+pub(super) async fn owners_whose_endpoints_fail_are_counted_apart(place: Place) {
+    let store = Store::open(place).await;
+    let failing: Vec<OwnerId> = (0..8).map(|_| owner()).collect();
+    for (nth, dead) in failing.iter().enumerate() {
+        store.write(add(dead)).await;
+        for n in 0..6 {
+            store
+                .write(notice(dead, &format!("msg_{nth}_{n}"), 1))
+                .await;
+        }
+        let tried = format!("msg_{nth}_0");
+        store.write(lease(&tried, 0, "b", 5)).await;
+        store
+            .write(settle(&tried, 1, DeliveryState::Waiting, 5))
+            .await;
+    }
+    let other = owner();
+    store.write(add(&other)).await;
+    store.write(notice(&other, "msg_other", 50)).await;
+    let due = store.ledger.due_deliveries(99, 4, 3).await.unwrap();
+    let told: Vec<_> = due.iter().map(|due| due.is_failing).collect();
+    assert_eq!(told, [false, true, true, true], "{due:?}");
+    assert_eq!(due[0].row.id, "msg_other");
+    // Once it takes what it gets, it counts as the others do.
+    store.write(lease("msg_0_0", 1, "b", 100)).await;
+    let done = settle("msg_0_0", 2, DeliveryState::Delivered, 0);
+    store.write(done).await;
+    let due = store.ledger.due_deliveries(99, 4, 9).await.unwrap();
+    let good = due.iter().filter(|due| !due.is_failing);
+    assert_eq!(good.count(), 5, "{due:?}");
 }
