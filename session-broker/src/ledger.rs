@@ -170,11 +170,11 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// The sessions that wait, of those that this broker holds.
     fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>>;
 
-    /// The live sessions that a broker holds, of one user or of all.
+    /// The live sessions that a broker holds, as far as they are asked for.
     fn live_of(
         &self,
         holder: BrokerId,
-        user: Option<UserId>,
+        whose: LiveOf,
     ) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>>;
 
     /// Every broker that has ever written to the ledger.
@@ -348,6 +348,17 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
         of_owner: u32,
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<Due>, StoreError>>;
+}
+
+/// Whose live sessions are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LiveOf {
+    /// Everyone's.
+    Everyone,
+    /// Those of a tenant's members.
+    Tenant(TenantId),
+    /// Those of these users, of whom there is one at least.
+    Users(Vec<UserId>),
 }
 
 /// The name of an app's edition in the ledger: SHA-256 of its text, in hex.

@@ -6,7 +6,7 @@ use super::caller::Caller;
 use super::forward::{Forwarded, Region};
 use super::problem::{Refusal, store_failed};
 use super::serve::Peer;
-use crate::ledger::{BrokerId, SessionRow};
+use crate::ledger::{BrokerId, LiveOf, SessionRow};
 use crate::sessions::{Whose, view_of};
 use axum::body::{Bytes, to_bytes};
 use axum::http::StatusCode;
@@ -57,11 +57,12 @@ impl Api {
         {
             return Ok(list.sessions);
         }
-        let only = match caller.whose() {
-            Whose::Users([only]) => Some(only.clone()),
-            Whose::Users(_) | Whose::Tenant(_) | Whose::Everyones => None,
+        let whose = match caller.whose() {
+            Whose::Users(users) => LiveOf::Users(users.to_vec()),
+            Whose::Tenant(tenant) => LiveOf::Tenant(tenant.clone()),
+            Whose::Everyones => LiveOf::Everyone,
         };
-        let rows = self.ledger.live_of(peer.clone(), only).await;
+        let rows = self.ledger.live_of(peer.clone(), whose).await;
         let rows = rows.map_err(|e| store_failed(&e))?;
         let within = |row: &SessionRow| {
             !row.is_member() && caller.whose().takes(&row.user, row.tenant.as_ref())

@@ -4,9 +4,10 @@ use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, Basis, BrokerId, BrokerRow, Budgeted, CardRow,
     ChainRow, CheckerRow, CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow,
     DirectoryKey, DirectoryRows, Due, EvidenceRow, IdentityChange, JoinTokenRow, KeyRow, Ledger,
-    LicenceRow, Loaded, LogChange, LogRow, NodeKeyRow, NodeRow, Of, Op, OwnerId, ReceiptQuery,
-    ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow, SpentTicket,
-    StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow, WebhookRow,
+    LicenceRow, LiveOf, Loaded, LogChange, LogRow, NodeKeyRow, NodeRow, Of, Op, OwnerId,
+    ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt, SessionReceiptRow, SessionRow,
+    SpentTicket, StoreError, TenantRow, Usage, UsageLine, UsageQuery, VolumeRow, WatchLinkRow,
+    WebhookRow,
 };
 use futures_util::future::BoxFuture;
 use nearlight_protocol::id::{AppId, KeyId, NodeId, SessionId, TenantId, UserId};
@@ -222,9 +223,9 @@ impl Ledger for FaultyLedger {
     fn live_of(
         &self,
         holder: BrokerId,
-        user: Option<UserId>,
+        whose: LiveOf,
     ) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
-        self.inner.live_of(holder, user)
+        self.inner.live_of(holder, whose)
     }
 
     fn brokers(&self) -> BoxFuture<'_, Result<Vec<BrokerRow>, StoreError>> {

@@ -11,8 +11,8 @@ use super::phase_row::{
 };
 use super::share::BrokerId;
 use super::{
-    Capacity, HeldBy, Loaded, NodeRow, OutboxRow, Sealed, SessionRow, SlotRow, StoreError, Usage,
-    Wish,
+    Capacity, HeldBy, LiveOf, Loaded, NodeRow, OutboxRow, Sealed, SessionRow, SlotRow, StoreError,
+    Usage, Wish,
 };
 use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::control::{Order, Start};
@@ -192,16 +192,27 @@ pub(super) async fn waiting(
     Ok(sessions)
 }
 
-/// The live sessions that a broker holds, of one user or of all.
+/// The live sessions that a broker holds, as far as they are asked for.
 pub(super) async fn live_of(
     pool: &AnyPool,
     holder: &BrokerId,
-    user: Option<&UserId>,
+    whose: &LiveOf,
     now: MonoTime,
 ) -> Result<Vec<SessionRow>, StoreError> {
-    let live = "s.ended_ms IS NULL AND s.holder = $1 AND (s.user_id = $2 OR $2 = '')";
-    let query = sqlx::query(sessions_where(live)).bind(holder.as_str());
-    let query = query.bind(user.map_or("", UserId::as_str));
+    let (whose, ids): (String, Vec<&str>) = match whose {
+        LiveOf::Everyone => (String::new(), Vec::new()),
+        LiveOf::Tenant(tenant) => (" AND s.tenant_id = $2".to_owned(), vec![tenant.as_str()]),
+        LiveOf::Users(users) => {
+            let places: Vec<String> = (0..users.len()).map(|n| format!("${}", n + 2)).collect();
+            let whose = format!(" AND s.user_id IN ({})", places.join(", "));
+            (whose, users.iter().map(UserId::as_str).collect())
+        }
+    };
+    let live = format!("s.ended_ms IS NULL AND s.holder = $1{whose}");
+    let mut query = sqlx::query(sessions_where(&live)).bind(holder.as_str());
+    for id in ids {
+        query = query.bind(id);
+    }
     let rows = query
         .fetch_all(pool)
         .await

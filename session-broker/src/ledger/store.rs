@@ -11,7 +11,7 @@ use super::writer::{Done, Job, WAITING_MAX, What, Writer};
 use super::{
     AppRow, Applied, AssignmentQuery, AssignmentRow, Budgeted, CardRow, ChainRow, CheckerRow,
     CheckerTokenRow, Credential, CredentialHash, Decided, DeliveryRow, DirectoryKey, DirectoryRows,
-    Due, EvidenceRow, JoinTokenRow, KeyRow, Ledger, LicenceRow, Loaded, LogRow, NodeKeyRow,
+    Due, EvidenceRow, JoinTokenRow, KeyRow, Ledger, LicenceRow, LiveOf, Loaded, LogRow, NodeKeyRow,
     NodeRow, Of, Op, OwnerId, ReceiptQuery, ReceiptRow, RegistryKnown, RegistryRow, SavedAt,
     SessionReceiptRow, SessionRow, SpentTicket, StoreError, TenantRow, Usage, UsageLine,
     UsageQuery, VolumeRow, WatchLinkRow, WebhookRow, batch, read, read_access, read_apps,
@@ -388,12 +388,12 @@ impl Ledger for SqlLedger {
     fn live_of(
         &self,
         holder: BrokerId,
-        user: Option<UserId>,
+        whose: LiveOf,
     ) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
         self.readers.read(move |at| {
-            let (holder, user) = (holder.clone(), user.clone());
+            let (holder, whose) = (holder.clone(), whose.clone());
             let now = self.clock.now();
-            async move { read::live_of(at, &holder, user.as_ref(), now).await }
+            async move { read::live_of(at, &holder, &whose, now).await }
         })
     }
 

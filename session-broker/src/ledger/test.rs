@@ -162,6 +162,7 @@ suite! {
     sharing::a_session_is_given_while_it_waits_and_to_a_broker_that_is_there => a_session_is_given_while_it_waits_and_to_a_broker_that_is_there,
     sharing::i2_a_session_is_claimed_by_who_holds_it => i2_a_session_is_claimed_by_who_holds_it,
     sharing::a_broker_that_is_seized_loses_everything_and_its_voice => a_broker_that_is_seized_loses_everything_and_its_voice,
+    sharing::only_the_sessions_that_are_asked_for_are_read => only_the_sessions_that_are_asked_for_are_read,
     sharing::a_broker_that_stops_says_so => a_broker_that_stops_says_so,
     readmit::a_session_that_the_ledger_lost_is_back_with_all_that_it_holds => a_session_that_the_ledger_lost_is_back_with_all_that_it_holds,
     readmit::what_was_claimed_ended_and_swept_does_not_come_back => what_was_claimed_ended_and_swept_does_not_come_back,

@@ -68,7 +68,7 @@ async fn everything(store: &Store, session: &SessionRow, node: &NodeId) -> Strin
         let broker: BrokerId = "broker".parse().unwrap();
         let of_node = ledger.of_node(node.clone()).await.unwrap();
         let one = ledger.session(session.id.clone()).await.unwrap();
-        let live = ledger.live_of(broker, None).await.unwrap();
+        let live = ledger.live_of(broker, LiveOf::Everyone).await.unwrap();
         let waiting = ledger.waiting().await.unwrap();
         let tenants = ledger.tenants(Of::Everyone).await.unwrap();
         let budgets = ledger.tenant_budgets().await.unwrap();

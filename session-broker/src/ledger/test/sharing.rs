@@ -165,7 +165,7 @@ pub(super) async fn a_session_is_given_while_it_waits_and_to_a_broker_that_is_th
     let of_a = two
         .a
         .ledger
-        .live_of("a".parse().unwrap(), None)
+        .live_of("a".parse().unwrap(), LiveOf::Everyone)
         .await
         .unwrap();
     assert_eq!(of_a.len(), 1);
@@ -415,4 +415,30 @@ pub(super) async fn an_order_of_a_later_run_is_its_nodes_and_no_other_node_acks_
         }
     );
     assert_eq!(acked(&later, second).await, []);
+}
+
+pub(super) async fn only_the_sessions_that_are_asked_for_are_read(place: Place) {
+    let store = Store::open(place).await;
+    let tenant = nearlight_kit::ids::tenant();
+    let mut users = Vec::new();
+    for (n, of) in [Some(&tenant), Some(&tenant), None, None]
+        .into_iter()
+        .enumerate()
+    {
+        let mut row = session();
+        row.user = nearlight_kit::ids::user();
+        row.tenant = of.cloned();
+        store.write(create(&row, &format!("k{n}"), None)).await;
+        users.push(row.user);
+    }
+    let count = async |whose| {
+        let me = "broker".parse().unwrap();
+        store.ledger.live_of(me, whose).await.unwrap().len()
+    };
+    assert_eq!(count(LiveOf::Everyone).await, 4);
+    assert_eq!(count(LiveOf::Tenant(tenant)).await, 2);
+    assert_eq!(count(LiveOf::Users(users[2..].to_vec())).await, 2);
+    assert_eq!(count(LiveOf::Users(users[..1].to_vec())).await, 1);
+    let nobody = vec![nearlight_kit::ids::user()];
+    assert_eq!(count(LiveOf::Users(nobody)).await, 0);
 }
