@@ -13,6 +13,7 @@
 use crate::config::Config;
 use crate::ledger::{Applied, LedgerAt, LogChange, Op};
 use crate::receipts;
+use crate::seal::FORMER_KEY_FILE;
 use anyhow::{Context, bail, ensure};
 use nearlight_kit::files::write_atomic;
 use serde::{Deserialize, Serialize};
@@ -30,11 +31,12 @@ const SIGNING_KEY: &str = "signing.key";
 /// Of the PKI directory: what a new broker needs for its nodes to know it. Its own certificate it makes.
 const PKI: [&str; 2] = ["ca.pem", "ca.key.pem"];
 /// What the PKI directory has beside them while the CA is rotated, and what signs the log of receipts.
-const ROTATION: [&str; 4] = [
+const ROTATION: [&str; 5] = [
     "ca.next.key.pem",
     "ca.cross.pem",
     "ca.switched",
     "receipts.key",
+    FORMER_KEY_FILE,
 ];
 
 /// Where the back-up has the tiles of the log of receipts.

@@ -119,6 +119,7 @@ pub(crate) use inside::Inside;
 pub(crate) use ops::Ready;
 pub(crate) use ops::metrics_service;
 pub(crate) use peer::peer_service;
+pub(crate) use registries::sealed_for as registry_sealed_for;
 pub(crate) use serve::{Peer, PublicListener, Room, converse};
 pub(crate) use usage::UsageQuestions;
 

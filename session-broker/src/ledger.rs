@@ -68,6 +68,7 @@ mod read_volumes;
 mod read_webhooks;
 mod readers;
 mod receipts;
+mod reseal;
 mod resources;
 mod schema;
 mod share;
@@ -108,6 +109,7 @@ pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
     SessionReceiptRow,
 };
+pub use reseal::{ResealCount, Resealed, SealedFor, reseal_beside};
 pub use resources::{Amounts, Beyond, Resource};
 pub use share::{BrokerId, BrokerRow, Member, NotABroker};
 pub use source::LedgerAt;

@@ -33,6 +33,7 @@ pub mod config;
 pub mod credentials;
 pub mod ledger;
 pub mod rates;
+pub mod rotation;
 pub mod time;
 pub mod tokens;
 

@@ -4,13 +4,13 @@
 
 use clap::Parser;
 use nearlight_kit::clock::WallClock;
-use nearlight_kit::pki::rotation;
 use nearlight_kit::shutdown::Shutdown;
 use session_broker::backup;
 use session_broker::broker::{Broker, DRAIN_GRACE};
 use session_broker::cli::{Args, RotationStep};
 use session_broker::config::Config;
 use session_broker::credentials;
+use session_broker::rotation;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -86,16 +86,15 @@ fn run(config: Config) -> anyhow::Result<()> {
 
 /// One step of the CA's rotation, in the PKI directory of `config`.
 fn rotate(config: &Config, step: Option<RotationStep>, force: bool) -> anyhow::Result<()> {
-    let (dir, clock) = (&config.pki, WallClock::system());
-    match step {
-        Some(RotationStep::Begin) => rotation::begin(dir, &clock)?,
-        Some(RotationStep::Switch) => rotation::switch(dir, &clock, force)?,
-        Some(RotationStep::Retire) => rotation::retire(dir, &clock, force)?,
-        None => return Ok(()),
-    }
-    let next = "Copy the PKI directory to every broker and start them again, one after the other.";
-    say(&mut std::io::stderr(), next);
-    Ok(())
+    let Some(step) = step else {
+        return Ok(());
+    };
+    let clock = WallClock::system();
+    once(async {
+        let next = rotation::step(config, step, (&clock, force)).await?;
+        say(&mut std::io::stderr(), &next);
+        Ok(())
+    })
 }
 
 fn bootstrap_admin(config: &Config, force: bool) -> anyhow::Result<()> {

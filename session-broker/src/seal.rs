@@ -10,13 +10,15 @@
 //! ```
 //!
 //! **Invariants.** Neither key nor secret is in anything that is printed. What does not verify opens to
-//! nothing. A key that was replaced opens what it sealed as long as its file is there.
+//! nothing. A key that was replaced opens what it sealed as long as its file is there: when the CA's is, the one for
+//! secrets is kept by itself ([`keep_former`]), which signs nothing, until all is sealed again ([`Sealer::reseal`]).
 //!
 //! **What it does not know:** where sealed secrets lie, and for how long.
 
-use crate::ledger::Sealed;
+use crate::ledger::{Resealed, Sealed};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nearlight_kit::files::write_atomic;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::work::{PullLogin, Secrets};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -30,6 +32,9 @@ use std::sync::Arc;
 
 /// The CA's key, and the one that is to follow it, while a rotation is under way.
 const KEY_FILES: [&str; 2] = ["ca.key.pem", "ca.next.key.pem"];
+/// What sealed before the CA's key was replaced.
+pub(crate) const FORMER_KEY_FILE: &str = "seal.former.key";
+const FORMER_PREFIX: &str = "nearlight-seal-key-v1";
 const SALT: &[u8] = b"nearlight sealed secrets v1";
 
 /// Why there is no key.
@@ -47,6 +52,9 @@ pub(crate) enum SealerError {
     /// The system has no randomness, or the key is none.
     #[error("cannot derive the key for secrets")]
     Crypto,
+    /// A file is not what was kept.
+    #[error("{} is no key that was kept here; restore it from a back-up, or remove it: what it sealed is lost then", .0.display())]
+    NotKept(PathBuf),
 }
 
 /// Why sealed secrets do not open.
@@ -143,9 +151,28 @@ impl Sealer {
                 Err(source) => return Err(SealerError::File { path, source }),
             }
         }
+        let path = pki.join(FORMER_KEY_FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => keys.push(Key::kept(&text).ok_or(SealerError::NotKept(path))?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(SealerError::File { path, source }),
+        }
         Ok(Self {
             keys: Arc::new(keys),
         })
+    }
+
+    /// Seals again what another key has sealed than the one that seals now.
+    pub(crate) fn reseal(&self, of: &str, sealed: &Sealed) -> Resealed {
+        let is_newest = self
+            .newest()
+            .is_ok_and(|key| sealed.0.split_once('.').is_some_and(|(id, _)| id == key.id));
+        if is_newest {
+            return Resealed::Kept;
+        }
+        let again = self.open_for(of, sealed).ok();
+        let again = again.and_then(|text| self.seal_for(of, text).ok());
+        again.map_or(Resealed::Lost, Resealed::By)
     }
 
     fn newest(&self) -> Result<&Key, SealerError> {
@@ -212,7 +239,36 @@ impl Sealer {
     }
 }
 
-impl Key {
+/// Keeps the key for secrets of the CA in `pki`, which is about to be replaced by the next one; where there is no next
+/// one there is nothing to keep.
+///
+/// # Errors
+/// [`SealerError`].
+pub(crate) fn keep_former(pki: &Path) -> Result<(), SealerError> {
+    let [now, next] = KEY_FILES.map(|name| pki.join(name));
+    if !next.exists() {
+        return Ok(());
+    }
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        move |source| SealerError::File { path, source }
+    };
+    let text = std::fs::read(&now).map_err(file(&now))?;
+    let bytes = Bytes::derived(&text)?;
+    let kept = [&bytes.id[..], &bytes.seal, &bytes.tag].concat();
+    let kept = format!("{FORMER_PREFIX} {}\n", URL_SAFE_NO_PAD.encode(kept));
+    let path = pki.join(FORMER_KEY_FILE);
+    write_atomic(&path, kept.as_bytes(), 0o600).map_err(file(&path))
+}
+
+/// What a key is made of.
+struct Bytes {
+    id: [u8; 4],
+    seal: [u8; 32],
+    tag: [u8; 32],
+}
+
+impl Bytes {
     fn derived(from: &[u8]) -> Result<Self, SealerError> {
         let secret = Salt::new(HKDF_SHA256, SALT).extract(from);
         let derive = |what: &[u8]| {
@@ -223,12 +279,40 @@ impl Key {
                 .map_err(|_| SealerError::Crypto)?;
             Ok(bytes)
         };
-        let id: [u8; 32] = derive(b"id")?;
-        let seal = UnboundKey::new(&AES_256_GCM, &derive(b"seal")?);
+        let [a, b, c, d, ..]: [u8; 32] = derive(b"id")?;
         Ok(Self {
-            id: id[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: [a, b, c, d],
+            seal: derive(b"seal")?,
+            tag: derive(b"fingerprint")?,
+        })
+    }
+}
+
+impl Key {
+    fn derived(from: &[u8]) -> Result<Self, SealerError> {
+        Self::of(&Bytes::derived(from)?)
+    }
+
+    /// One that was kept; `None` if this is none.
+    fn kept(text: &str) -> Option<Self> {
+        let (prefix, body) = text.trim().split_once(' ')?;
+        let whole = URL_SAFE_NO_PAD.decode(body).ok()?;
+        let (id, rest) = whole.split_first_chunk::<4>()?;
+        let (seal, tag) = rest.split_first_chunk::<32>()?;
+        let bytes = Bytes {
+            id: *id,
+            seal: *seal,
+            tag: tag.try_into().ok()?,
+        };
+        (prefix == FORMER_PREFIX).then(|| Self::of(&bytes).ok())?
+    }
+
+    fn of(bytes: &Bytes) -> Result<Self, SealerError> {
+        let seal = UnboundKey::new(&AES_256_GCM, &bytes.seal);
+        Ok(Self {
+            id: bytes.id.iter().map(|byte| format!("{byte:02x}")).collect(),
             seal: LessSafeKey::new(seal.map_err(|_| SealerError::Crypto)?),
-            tag: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"fingerprint")?),
+            tag: hmac::Key::new(hmac::HMAC_SHA256, &bytes.tag),
         })
     }
 }
@@ -290,6 +374,34 @@ mod test {
         std::fs::write(slower.path().join("ca.next.key.pem"), "next").unwrap();
         let slower = Sealer::open_in(slower.path()).unwrap();
         assert_eq!(slower.open(&session, &sealed), Ok(secrets()));
+    }
+
+    #[test]
+    fn what_a_replaced_key_sealed_opens_and_is_sealed_again_before_that_goes() {
+        let dir = pki("now");
+        let at = |name: &str| dir.path().join(name);
+        let before = Sealer::open_in(dir.path()).unwrap();
+        let sealed = before.seal_for("webhook of a", b"x".to_vec()).unwrap();
+        keep_former(dir.path()).unwrap();
+        assert!(!at(FORMER_KEY_FILE).exists(), "nothing is about to go");
+        std::fs::write(at("ca.next.key.pem"), "next").unwrap();
+        keep_former(dir.path()).unwrap();
+        std::fs::rename(at("ca.next.key.pem"), at("ca.key.pem")).unwrap();
+        let after = Sealer::open_in(dir.path()).unwrap();
+        let opened = after.open_for("webhook of a", &sealed);
+        assert_eq!(opened, Ok(b"x".to_vec()));
+        let Resealed::By(again) = after.reseal("webhook of a", &sealed) else {
+            panic!("it is of another key");
+        };
+        assert_eq!(after.reseal("webhook of a", &again), Resealed::Kept);
+        assert_eq!(after.reseal("webhook of b", &sealed), Resealed::Lost);
+        std::fs::remove_file(at(FORMER_KEY_FILE)).unwrap();
+        let last = Sealer::open_in(dir.path()).unwrap();
+        assert_eq!(last.open_for("webhook of a", &again), Ok(b"x".to_vec()));
+        assert_eq!(last.reseal("webhook of a", &sealed), Resealed::Lost);
+        std::fs::write(at(FORMER_KEY_FILE), "nearlight-seal-key-v1 AAAA").unwrap();
+        let damaged = Sealer::open_in(dir.path());
+        assert!(matches!(damaged, Err(SealerError::NotKept(_))));
     }
 
     #[test]

@@ -95,11 +95,11 @@ pub fn switch(dir: &Path, clock: &WallClock, force: bool) -> Result<(), Rotation
     Ok(())
 }
 
-/// Takes the old CA away, from the brokers' next start on.
+/// Whether [`retire`] would be taken.
 ///
 /// # Errors
-/// [`RotationError`]; nothing has changed then.
-pub fn retire(dir: &Path, clock: &WallClock, force: bool) -> Result<(), RotationError> {
+/// [`RotationError`].
+pub fn may_retire(dir: &Path, clock: &WallClock, force: bool) -> Result<(), RotationError> {
     let switched = dir.join(SWITCHED);
     if !switched.exists() || dir.join(NEXT_KEY).exists() {
         return Err(RotationError::NotNow);
@@ -109,6 +109,15 @@ pub fn retire(dir: &Path, clock: &WallClock, force: bool) -> Result<(), Rotation
     if let Some(left) = left_of(over, clock).filter(|_| !force) {
         return Err(RotationError::StillValid(left));
     }
+    Ok(())
+}
+
+/// Takes the old CA away, from the brokers' next start on.
+///
+/// # Errors
+/// [`RotationError`]; nothing has changed then.
+pub fn retire(dir: &Path, clock: &WallClock, force: bool) -> Result<(), RotationError> {
+    may_retire(dir, clock, force)?;
     let ca = Ca::ensure(dir, clock.clone())?;
     write(&dir.join(CA), ca.certificate_pem(), 0o644)?;
     for done in [CROSS, SWITCHED] {

@@ -129,7 +129,7 @@ pub(super) async fn remove_registry(
 }
 
 /// What a credential is sealed for: no other row of the ledger opens with it.
-fn sealed_for(owner: &OwnerId, registry: &str) -> String {
+pub(crate) fn sealed_for(owner: &OwnerId, registry: &str) -> String {
     format!("registry {registry} of {owner}")
 }
 
