@@ -4,8 +4,12 @@
 //! a rotation of it has so far, and a manifest with a hash of each. SQLite's ledger is copied by the engine itself (`VACUUM INTO`), PostgreSQL's by
 //! `pg_dump`; both are consistent while the broker writes.
 //!
+//! A restore writes the keys first and the ledger last. As long as it is not done, the data directory has a marker: no
+//! broker starts on it, which would make keys of its own, and the same restore goes on where it was cut short.
+//!
 //! **Invariants.** Nothing is overwritten, neither by a back-up nor by a restore. A back-up without a
-//! manifest is none: it is written last. What does not match its hash is not restored.
+//! manifest is none: it is written last. What does not match its hash is not restored. No argument of a program has
+//! a password: every user of the machine reads those.
 //!
 //! **What it does not know:** what came after the back-up. Sessions that a node still runs then, and
 //! the ledger has not, are stopped when it attaches.
@@ -42,6 +46,9 @@ const ROTATION: [&str; 5] = [
 /// Where the back-up has the tiles of the log of receipts.
 const LOG: &str = "log";
 const LOG_FILES: &str = "log/";
+
+/// Of the data directory: the back-up that is being restored, and how far that is.
+const MARKER: &str = "restore.unfinished";
 
 /// What a back-up holds.
 #[derive(Debug, Deserialize, Serialize)]
@@ -98,7 +105,7 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
 /// Restores the back-up in `from` to where `config` says, where there must be nothing yet.
 ///
 /// # Errors
-/// The back-up is not whole, or something is there already. Nothing is overwritten.
+/// The back-up is not whole, or something is there already that this restore has not made. Nothing is overwritten.
 pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
     let text = std::fs::read(from.join(MANIFEST)).with_context(|| {
         let from = from.display();
@@ -113,44 +120,164 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
             "{name} of the back-up is damaged; take another back-up"
         );
     }
-    let has = |name: &str| manifest.files.contains_key(name);
-    for (dir, name) in rotation(config).into_iter().chain(keys(config)) {
-        let to = dir.join(name);
-        ensure!(
-            has(name) || ROTATION.contains(&name),
-            "the back-up has no {name}"
-        );
-        ensure!(
-            !to.exists(),
-            "{} is there already; restore onto an empty machine",
-            to.display()
-        );
+    for (_, name) in keys(config) {
+        let has = manifest.files.contains_key(name);
+        ensure!(has, "the back-up has no {name}");
     }
+    let (ledger, other) = match &config.ledger {
+        LedgerAt::File(_) => (SQLITE, "of a PostgreSQL ledger; set `ledger` to a new one"),
+        LedgerAt::Postgres(_) => (POSTGRES, "of a SQLite ledger; leave `ledger` empty"),
+    };
+    let has_ledger = manifest.files.contains_key(ledger);
+    ensure!(has_ledger, "the back-up is {other}");
     for dir in [&config.data, &config.pki] {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    restore_ledger(&config.ledger, from, has)?;
-    if let Some(log) = own_log(config) {
-        for name in manifest
-            .files
-            .keys()
-            .filter(|name| name.starts_with(LOG_FILES))
-        {
-            let to = log.join(&name[LOG_FILES.len()..]);
-            let dir = to.parent().unwrap_or(&log);
-            std::fs::create_dir_all(dir)?;
-            let bytes = std::fs::read(from.join(name))?;
-            write_atomic(&to, &bytes, 0o644).with_context(|| format!("cannot write {name}"))?;
+    let files = small_files(config, &manifest);
+    let id = format!("{:x}", Sha256::digest(&text));
+    let marker = Marker::begin(&config.data, &id, || {
+        let ledger = match &config.ledger {
+            LedgerAt::File(file) => Some(file),
+            LedgerAt::Postgres(_) => None,
+        };
+        // Also of a rotation that the back-up knows nothing of.
+        for (dir, name) in rotation(config).into_iter().chain(keys(config)) {
+            is_new(&dir.join(name))?;
         }
+        let mut files = files.iter().map(|(to, _)| to).chain(ledger);
+        files.try_for_each(|to| is_new(to))
+    })?;
+    for (to, name) in &files {
+        // Tiles are for whoever serves them.
+        let mode = if name.starts_with(LOG_FILES) {
+            0o644
+        } else {
+            0o600
+        };
+        put(&from.join(name), (to, mode), &manifest.files[name])?;
+    }
+    if !marker.has_ledger {
+        restore_ledger(&config.ledger, from, &manifest)?;
+        marker.note_ledger()?;
     }
     rename_log(config).await?;
-    let under_way = rotation(config).into_iter().filter(|(_, name)| has(name));
-    for (dir, name) in under_way.chain(keys(config)) {
-        let bytes = std::fs::read(from.join(name))?;
-        write_atomic(&dir.join(name), &bytes, 0o600)
-            .with_context(|| format!("cannot write {name}"))?;
-    }
+    marker.end()
+}
+
+/// Fails where a restore into this data directory was cut short.
+///
+/// # Errors
+/// It says how to go on.
+pub fn whole(data: &Path) -> anyhow::Result<()> {
+    let marker = data.join(MARKER);
+    ensure!(
+        !marker.exists(),
+        "{} is there: a restore was cut short. Run the same --restore again, which goes on; nothing is whole before",
+        marker.display()
+    );
     Ok(())
+}
+
+/// A restore that is under way.
+struct Marker {
+    file: PathBuf,
+    /// Of the back-up.
+    id: String,
+    /// Whether the ledger is restored.
+    has_ledger: bool,
+}
+
+impl Marker {
+    /// Goes on with the restore of this back-up, or begins it where `is_new` finds nothing there.
+    fn begin(
+        data: &Path,
+        id: &str,
+        is_new: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
+        let mut marker = Self {
+            file: data.join(MARKER),
+            id: id.to_owned(),
+            has_ledger: false,
+        };
+        match std::fs::read_to_string(&marker.file) {
+            Ok(said) => {
+                let (of, done) = said.split_once(' ').unwrap_or((said.trim(), ""));
+                ensure!(
+                    of == id,
+                    "{} is there: another back-up was being restored. Go on with that one, or empty the directories",
+                    marker.file.display()
+                );
+                marker.has_ledger = done.trim() == "ledger";
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                is_new()?;
+                marker.write(id)?;
+            }
+            Err(error) => {
+                let of = format!("cannot read {}", marker.file.display());
+                return Err(error).context(of);
+            }
+        }
+        Ok(marker)
+    }
+
+    fn note_ledger(&self) -> anyhow::Result<()> {
+        self.write(&format!("{} ledger", self.id))
+    }
+
+    fn write(&self, text: &str) -> anyhow::Result<()> {
+        write_atomic(&self.file, text.as_bytes(), 0o600)
+            .with_context(|| format!("cannot write {}", self.file.display()))
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        std::fs::remove_file(&self.file)
+            .with_context(|| format!("cannot remove {}", self.file.display()))
+    }
+}
+
+fn is_new(to: &Path) -> anyhow::Result<()> {
+    ensure!(
+        !to.exists(),
+        "{} is there already; restore onto an empty machine",
+        to.display()
+    );
+    Ok(())
+}
+
+/// Where each file of the back-up goes but the ledger: keys first.
+fn small_files(config: &Config, manifest: &Manifest) -> Vec<(PathBuf, String)> {
+    let has = |name: &str| manifest.files.contains_key(name);
+    let under_way = rotation(config).into_iter().filter(|(_, name)| has(name));
+    let keys = under_way.chain(keys(config));
+    let mut files: Vec<_> = keys
+        .map(|(dir, name)| (dir.join(name), name.to_owned()))
+        .collect();
+    if let Some(log) = own_log(config) {
+        let tiles = manifest.files.keys().filter_map(|name| {
+            let tile = name.strip_prefix(LOG_FILES)?;
+            Some((log.join(tile), name.clone()))
+        });
+        files.extend(tiles);
+    }
+    files
+}
+
+/// Restores a file, unless a try before has.
+fn put(from: &Path, (to, mode): (&Path, u32), expected: &str) -> anyhow::Result<()> {
+    if to.exists() {
+        ensure!(
+            hash(to)? == expected,
+            "{} is there already, and is not of this back-up",
+            to.display()
+        );
+        return Ok(());
+    }
+    if let Some(dir) = to.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    write_atomic(to, &bytes, mode).with_context(|| format!("cannot write {}", to.display()))
 }
 
 /// What was published after the back-up is not in it: the log goes on under another name, in which it can
@@ -174,38 +301,17 @@ fn own_log(config: &Config) -> Option<PathBuf> {
     log.dir.starts_with(&config.data).then(|| log.dir.clone())
 }
 
-fn restore_ledger(
-    ledger: &LedgerAt,
-    from: &Path,
-    has: impl Fn(&str) -> bool,
-) -> anyhow::Result<()> {
+fn restore_ledger(ledger: &LedgerAt, from: &Path, manifest: &Manifest) -> anyhow::Result<()> {
     match ledger {
-        LedgerAt::File(file) => {
-            ensure!(
-                has(SQLITE),
-                "the back-up is of a PostgreSQL ledger; set `ledger` to a new one"
-            );
-            ensure!(!file.exists(), "{} is there already", file.display());
-            let bytes = std::fs::read(from.join(SQLITE))?;
-            write_atomic(file, &bytes, 0o600)
-                .with_context(|| format!("cannot write {}", file.display()))
-        }
+        LedgerAt::File(file) => put(&from.join(SQLITE), (file, 0o600), &manifest.files[SQLITE]),
         LedgerAt::Postgres(url) => {
-            ensure!(
-                has(POSTGRES),
-                "the back-up is of a SQLite ledger; leave `ledger` empty"
-            );
             let mut restore = Command::new("pg_restore");
-            restore
-                .args([
-                    "--exit-on-error",
-                    "--single-transaction",
-                    "--no-owner",
-                    "--dbname",
-                    url,
-                ])
-                .arg(from.join(POSTGRES));
-            run(restore, "pg_restore")
+            restore.args(["--exit-on-error", "--single-transaction", "--no-owner"]);
+            to_database(&mut restore, url).arg(from.join(POSTGRES));
+            run(restore, "pg_restore").context(
+                "the ledger is not restored; make its database anew if a try before has filled it, and run the same \
+                 --restore again",
+            )
         }
     }
 }
@@ -232,20 +338,53 @@ async fn copy_sqlite(file: &Path, to: &Path) -> anyhow::Result<&'static str> {
 
 fn dump(url: &str, to: &Path) -> anyhow::Result<&'static str> {
     let mut dump = Command::new("pg_dump");
-    dump.args([
-        "--format",
-        "custom",
-        "--no-owner",
-        "--dbname",
-        url,
-        "--file",
-    ])
-    .arg(to.join(POSTGRES));
+    dump.args(["--format", "custom", "--no-owner"]);
+    to_database(&mut dump, url)
+        .arg("--file")
+        .arg(to.join(POSTGRES));
     run(dump, "pg_dump")?;
     Ok(POSTGRES)
 }
 
-/// Runs one of PostgreSQL's programs. Its arguments hold a password and are not told.
+/// Says which database, and its password in the environment.
+fn to_database<'a>(command: &'a mut Command, url: &str) -> &'a mut Command {
+    let (url, password) = apart(url);
+    if let Some(password) = password {
+        command.env("PGPASSWORD", password);
+    }
+    command.arg("--dbname").arg(url)
+}
+
+/// A database's URL without its password, and that. Both places from which libpq takes one are looked at.
+fn apart(url: &str) -> (String, Option<String>) {
+    let Ok(mut parsed) = url::Url::parse(url) else {
+        return (url.to_owned(), None);
+    };
+    let is_password = |pair: &&str| pair.starts_with("password=");
+    let pairs = parsed.query().unwrap_or_default().split('&');
+    let (named, others): (Vec<&str>, Vec<&str>) = pairs.partition(is_password);
+    let named = named.last().and_then(|pair| pair.split_once('='));
+    let before = parsed.password().filter(|password| !password.is_empty());
+    let Some(password) = named.map(|(_, password)| password).or(before) else {
+        return (url.to_owned(), None);
+    };
+    let (password, query) = (decoded(password), others.join("&"));
+    parsed.set_query(Some(&*query).filter(|query| !query.is_empty()));
+    // What has no host has no password before it.
+    let _ = parsed.set_password(None);
+    (parsed.into(), Some(password))
+}
+
+/// Without escapes, as libpq reads them: a plus is one.
+fn decoded(text: &str) -> String {
+    let form = format!("p={}", text.replace('+', "%2B").replace('&', "%26"));
+    let mut pairs = url::form_urlencoded::parse(form.as_bytes());
+    pairs
+        .next()
+        .map_or_else(String::new, |(_, text)| text.into_owned())
+}
+
+/// Runs one of PostgreSQL's programs.
 fn run(mut command: Command, name: &str) -> anyhow::Result<()> {
     let output = command.output().with_context(|| {
         format!("cannot run {name}; install PostgreSQL's client programs (postgresql-client)")
@@ -272,4 +411,67 @@ fn hash(file: &Path) -> anyhow::Result<String> {
         digest.update(&buffer[..n]);
     }
     Ok(format!("{:x}", digest.finalize()))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_password_is_no_argument() {
+        let check = |url: &str, expected: &str, password: Option<&str>| {
+            let mut command = Command::new("pg_dump");
+            to_database(&mut command, url);
+            let args: Vec<_> = command
+                .get_args()
+                .map(|arg| arg.to_str().unwrap())
+                .collect();
+            assert_eq!(args, ["--dbname", expected]);
+            let told: Vec<_> = command.get_envs().collect();
+            let told = told
+                .first()
+                .map(|(name, value)| (name.to_str().unwrap(), value.unwrap()));
+            let expected = password.map(|password| ("PGPASSWORD", std::ffi::OsStr::new(password)));
+            assert_eq!(told, expected, "{url}");
+        };
+        check(
+            "postgres://nl:a%20b%2Fc@db:5432/nl?sslmode=require",
+            "postgres://nl@db:5432/nl?sslmode=require",
+            Some("a b/c"),
+        );
+        check(
+            "postgres://nl@db/nl?password=x%26y&host=%2Frun",
+            "postgres://nl@db/nl?host=%2Frun",
+            Some("x&y"),
+        );
+        let without = "postgres:///nl?host=/run/postgresql&user=nl";
+        check(without, without, None);
+        check("host=db dbname=nl", "host=db dbname=nl", None);
+    }
+
+    #[test]
+    fn a_restore_that_was_cut_short_is_gone_on_with_and_by_no_other() {
+        let data = tempfile::tempdir().unwrap();
+        let nothing = || Ok(());
+        let marker = Marker::begin(data.path(), "one", nothing).unwrap();
+        assert!(!marker.has_ledger && whole(data.path()).is_err());
+        let file = data.path().join("key");
+        let from = data.path().join("from");
+        std::fs::write(&from, "key").unwrap();
+        let expected = hash(&from).unwrap();
+        put(&from, (&file, 0o600), &expected).unwrap();
+        // As after a kill.
+        let taken = || is_new(&file);
+        let again = Marker::begin(data.path(), "one", taken).unwrap();
+        put(&from, (&file, 0o600), &expected).unwrap();
+        again.note_ledger().unwrap();
+        assert!(Marker::begin(data.path(), "two", nothing).is_err());
+        let last = Marker::begin(data.path(), "one", nothing).unwrap();
+        assert!(last.has_ledger);
+        last.end().unwrap();
+        whole(data.path()).unwrap();
+        assert!(Marker::begin(data.path(), "one", taken).is_err());
+        std::fs::write(&file, "another").unwrap();
+        assert!(put(&from, (&file, 0o600), &expected).is_err());
+    }
 }

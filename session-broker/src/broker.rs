@@ -113,6 +113,7 @@ impl Broker {
         let metrics = metrics();
         let clock = Clock::start();
         warn_without_client(config.client_web.as_deref());
+        crate::backup::whole(&config.data)?;
         let (signer, ca, sealer) = open_keys(&config, wall)?;
         let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;

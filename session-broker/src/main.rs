@@ -34,6 +34,15 @@ fn main() -> ExitCode {
         say(&mut std::io::stdout(), &shown);
         return ExitCode::SUCCESS;
     }
+    if args.restore.is_none()
+        && let Err(error) = backup::whole(&config.data)
+    {
+        say(
+            &mut std::io::stderr(),
+            &format!("session-broker: {error:#}"),
+        );
+        return ExitCode::FAILURE;
+    }
     let done = match (&args.backup, &args.restore) {
         (Some(to), _) => once(backup::backup(&config, to)),
         (None, Some(from)) => once(backup::restore(&config, from)),

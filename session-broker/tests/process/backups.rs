@@ -1,13 +1,14 @@
 //! Back-ups of a broker that serves, restored onto an empty machine: the real program, on both engines.
 
 use crate::edge::Node;
-use crate::http::Client;
+use crate::http::{Client, PATIENCE};
 use crate::program::Program;
 use crate::rig::{admin, eventually, id};
 use crate::shared::{Postgres, attach_to};
 use nearlight_protocol::control::SessionReport;
 use nearlight_protocol::unit::U64;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::process::Output;
 use tokio::process::Command;
@@ -310,4 +311,39 @@ async fn a_session_that_the_ledger_lost_goes_on_where_it_runs_and_another_is_sai
     id(&at(&second, &broker).create("demo").await);
     let next = edge.start_next().await;
     assert_eq!(next.grant.epoch.0, started.grant.epoch.0 + 1);
+}
+
+/// What a kill leaves of a restore: the marker and some of the keys.
+#[tokio::test]
+async fn a_restore_that_was_cut_short_keeps_brokers_away_and_goes_on() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = Program::start_with(old.path(), &[]).await;
+    let session = id(&Client::guest(broker.listen).await.create("demo").await);
+    let backup = old.path().join("backup");
+    let done = once(old.path(), &["--backup", backup.to_str().unwrap()]).await;
+    assert!(done.status.success(), "{}", said(&done));
+    broker.kill().await;
+
+    let data = new.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let manifest = std::fs::read(backup.join("manifest.json")).unwrap();
+    let marker = format!("{:x}", Sha256::digest(manifest));
+    std::fs::write(data.join("restore.unfinished"), marker).unwrap();
+    std::fs::copy(backup.join("signing.key"), data.join("signing.key")).unwrap();
+    let started = tokio::time::timeout(PATIENCE, once(new.path(), &[])).await;
+    let started = started.expect("no broker starts on half of a back-up");
+    let told = said(&started);
+    assert!(told.contains("Run the same --restore again"), "{told}");
+    assert!(
+        !new.path().join("pki/ca.key.pem").exists(),
+        "nor makes keys"
+    );
+    let restore = ["--restore", backup.to_str().unwrap()];
+    let done = once(new.path(), &restore).await;
+    assert!(done.status.success(), "{}", said(&done));
+    let broker = Program::start_with(new.path(), &[]).await;
+    let shown = admin(new.path(), broker.listen);
+    let shown = shown.get(&format!("/v1/sessions/{session}")).await;
+    assert_eq!(shown.status, 200, "{shown:?}");
+    broker.kill().await;
 }
