@@ -20,6 +20,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use claims::Claims;
 use jsonwebtoken::jwk::JwkSet;
+use nearlight_kit::room::Addresses;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -44,6 +45,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
 /// Questions to the provider at a time. Each holds a thread.
 const QUESTIONS_MAX: usize = 16;
+/// Of these, those of programs that poll; and of one address.
+const POLLS_MAX: usize = 4;
+const POLLS_OF_ONE_MAX: usize = 2;
 /// For how long its documents are believed.
 const DOCUMENTS_FRESH: Duration = Duration::from_secs(3600);
 /// An unknown key makes us look again, but not more often than that.
@@ -129,6 +133,8 @@ pub(crate) struct Provider {
     settings: OidcSettings,
     agent: Agent,
     questions: Semaphore,
+    polls: Semaphore,
+    pollers: Addresses,
     /// Held for a look-up, never across an await.
     documents: Mutex<Documents>,
 }
@@ -154,6 +160,8 @@ impl Provider {
             settings,
             agent: config.into(),
             questions: Semaphore::new(QUESTIONS_MAX),
+            polls: Semaphore::new(POLLS_MAX),
+            pollers: Addresses::new(POLLS_OF_ONE_MAX),
             documents: Mutex::default(),
         }
     }

@@ -31,6 +31,8 @@ const PKCS8_PREFIX: [u8; 16] = [
 const SEED_BYTES: usize = 32;
 /// The `typ` of what a browser keeps while its player is at the provider.
 const LOGIN_TYP: &str = "nearlight-login+jwt";
+/// The `typ` of what a program polls with while its player is at the provider.
+const DEVICE_TYP: &str = "nearlight-device+jwt";
 
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +111,17 @@ pub struct LoginClaims {
     pub back: String,
     /// The guest that the browser was.
     pub guest: Option<UserId>,
+    /// When it is void.
+    pub exp_ms: UnixMillis,
+}
+
+/// What a program polls with while its player is at the provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceClaims {
+    /// [`ISSUER`].
+    pub iss: String,
+    /// The provider's code.
+    pub device_code: String,
     /// When it is void.
     pub exp_ms: UnixMillis,
 }
@@ -272,6 +285,19 @@ impl Signer {
     /// [`TokenError`] for anything else.
     pub fn verify_login(&self, token: &str) -> Result<LoginClaims, TokenError> {
         self.decode(LOGIN_TYP, token)
+    }
+
+    /// Signs what a program polls with.
+    pub fn device(&self, claims: &DeviceClaims) -> String {
+        self.encode(DEVICE_TYP, claims)
+    }
+
+    /// What a program polls with, if we signed it. Its time is not checked.
+    ///
+    /// # Errors
+    /// [`TokenError`] for anything else.
+    pub fn verify_device(&self, token: &str) -> Result<DeviceClaims, TokenError> {
+        self.decode(DEVICE_TYP, token)
     }
 
     fn encode<T: Serialize>(&self, typ: &str, claims: &T) -> String {
@@ -443,5 +469,19 @@ mod test {
         assert!(Signer::open(&path).unwrap().verify_grant(&token).is_ok());
         std::fs::write(&path, "not a key").unwrap();
         assert!(matches!(Signer::open(&path), Err(KeyError::NotAKey { .. })));
+    }
+
+    #[test]
+    fn a_program_polls_with_what_was_signed_for_that() {
+        let signer = signer(1);
+        let claims = DeviceClaims {
+            iss: ISSUER.to_owned(),
+            device_code: "code".to_owned(),
+            exp_ms: 7,
+        };
+        let token = signer.device(&claims);
+        assert_eq!(signer.verify_device(&token).unwrap(), claims);
+        assert!(signer.verify_login(&token).is_err(), "of another kind");
+        assert!(signer.verify_device("code").is_err(), "made up");
     }
 }

@@ -56,7 +56,7 @@ pub const ENROL_BODY_BYTES_MAX: usize = 32 * 1024;
 /// Longest time for which the former secret of a rotated key goes on working, seconds.
 pub const KEY_OVERLAP_S_MAX: u32 = 30 * 24 * 3600;
 /// Longest code with which a program asks what became of its login, bytes.
-pub const DEVICE_CODE_BYTES_MAX: usize = 2048;
+pub const DEVICE_CODE_BYTES_MAX: usize = 4096;
 /// Longest name of a tenant or a key, characters.
 pub const NAME_CHARS_MAX: usize = 80;
 /// Entries of one page of keys or of the audit log.

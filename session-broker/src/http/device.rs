@@ -2,7 +2,10 @@
 //! gets the login's secret, which it sends as a key.
 //!
 //! The broker asks the provider, for it alone has the client's secret; the program waits with the code that
-//! is its own. Nothing of that is kept here, so any broker of a region can be asked next.
+//! is its own. Nothing of that is kept here, so any broker of a region can be asked next: the code is handed out in a
+//! token that we sign, and what we did not sign stops here.
+//!
+//! **Invariant.** No number of programs that poll, or that make codes up, keeps a browser from being identified.
 
 use super::Api;
 use super::body::JsonBody;
@@ -11,9 +14,11 @@ use super::login::provider_failed;
 use super::problem::{Refusal, bad_request, not_found, too_many};
 use super::serve::Peer;
 use crate::oidc::{OidcError, Polled};
+use crate::tokens::DeviceClaims;
 use axum::Json;
 use axum::extract::State;
 use axum::http::Extensions;
+use nearlight_protocol::grant::ISSUER;
 use nearlight_protocol::identity::{DeviceLogin, DeviceLoginState, PollDeviceLogin};
 use nearlight_protocol::limits::DEVICE_CODE_BYTES_MAX;
 use nearlight_protocol::problem::Problem;
@@ -39,8 +44,13 @@ pub(super) async fn begin_device_login(
     taken.map_err(too_many)?;
     let begun = provider.begin_device().await.map_err(provider_failed)?;
     let begun = begun.ok_or_else(|| not_found("device login"))?;
-    Ok(Json(DeviceLogin {
+    let claims = DeviceClaims {
+        iss: ISSUER.to_owned(),
         device_code: begun.device_code,
+        exp_ms: api.clock.unix_ms() + u64::from(begun.expires_in) * 1000,
+    };
+    Ok(Json(DeviceLogin {
+        device_code: api.signer.device(&claims),
         user_code: begun.user_code,
         verification_uri: begun.verification_uri,
         verification_uri_complete: begun.verification_uri_complete,
@@ -71,7 +81,14 @@ pub(super) async fn poll_device_login(
     if !(1..=DEVICE_CODE_BYTES_MAX).contains(&asked.device_code.len()) {
         return Err(bad_request("`device_code` is what the login began with."));
     }
-    let identified = match provider.poll_device(&asked.device_code).await {
+    // One that was made up is over as one that was used is; nobody is asked.
+    let claims = api.signer.verify_device(&asked.device_code).ok();
+    let now_ms = api.clock.unix_ms();
+    let Some(claims) = claims.filter(|claims| claims.exp_ms > now_ms) else {
+        return Ok(Json(DeviceLoginState::Expired));
+    };
+    let polled = provider.poll_device(&claims.device_code, peer.0.ip());
+    let identified = match polled.await {
         Ok(Polled::Identified(identified)) => identified,
         Ok(Polled::Pending { slower }) => return Ok(Json(DeviceLoginState::Pending { slower })),
         Ok(Polled::Denied) => return Ok(Json(DeviceLoginState::Denied)),

@@ -11,7 +11,10 @@
 //! **What it does not know:** how often the program asks; the provider minds that.
 
 use super::{Discovered, Identified, OidcError, Provider, Tokens};
+use nearlight_kit::room::Counted;
 use serde::Deserialize;
+use std::net::IpAddr;
+use tokio::sync::SemaphorePermit;
 use ureq::http::StatusCode;
 
 /// RFC 8628 section 3.4.
@@ -59,6 +62,9 @@ struct Refusal {
     error: String,
 }
 
+/// Of an address, and of all who poll.
+type PollTurn<'a> = (Counted, SemaphorePermit<'a>);
+
 impl Provider {
     /// Begins a login. `None` if the provider has no such flow.
     pub(crate) async fn begin_device(&self) -> Result<Option<Begun>, OidcError> {
@@ -81,8 +87,13 @@ impl Provider {
         Ok(Some(begun))
     }
 
-    /// Asks what became of a login.
-    pub(crate) async fn poll_device(&self, device_code: &str) -> Result<Polled, OidcError> {
+    /// Asks what became of a login, for a program at this address.
+    pub(crate) async fn poll_device(
+        &self,
+        device_code: &str,
+        from: IpAddr,
+    ) -> Result<Polled, OidcError> {
+        let _turn = self.poll_turn(from)?;
         let discovered = self.discovered().await?;
         let at = self.endpoint(&discovered.token_endpoint)?;
         let form = vec![
@@ -95,6 +106,13 @@ impl Provider {
             Ok(tokens) => self.identified(&discovered, &tokens).await,
             Err(polled) => Ok(polled),
         }
+    }
+
+    /// Those who poll have few of the questions, and one address has few of these.
+    fn poll_turn(&self, from: IpAddr) -> Result<PollTurn<'_>, OidcError> {
+        let counted = self.pollers.count(from).ok_or(OidcError::Busy)?;
+        let turn = self.polls.try_acquire().map_err(|_| OidcError::Busy)?;
+        Ok((counted, turn))
     }
 
     async fn identified(
@@ -141,7 +159,9 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Result<Tokens, Polled>, OidcE
 
 #[cfg(test)]
 mod test {
+    use super::super::{POLLS_MAX, POLLS_OF_ONE_MAX, QUESTIONS_MAX};
     use super::*;
+    use crate::config::OidcSettings;
 
     fn said(status: u16, body: &str) -> String {
         let status = StatusCode::from_u16(status).unwrap();
@@ -173,6 +193,32 @@ mod test {
             let said = said(status, body);
             assert!(said.contains("does not answer"), "{said}");
         }
+    }
+
+    #[test]
+    fn who_polls_has_few_turns_and_one_address_fewer() {
+        let provider = Provider::new(OidcSettings {
+            issuer: "https://idp.example".to_owned(),
+            client_id: "us".to_owned(),
+            client_secret: None,
+            scopes: Vec::new(),
+            public_url: None,
+            login_days: 1,
+            ca: None,
+        });
+        let from = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let turns = |n| -> Vec<_> {
+            (0..9)
+                .map_while(|_| provider.poll_turn(from(n)).ok())
+                .collect()
+        };
+        let one = turns(1);
+        assert_eq!(one.len(), POLLS_OF_ONE_MAX);
+        let (other, none) = (turns(2), turns(3));
+        assert_eq!((other.len(), none.len()), (POLLS_MAX - POLLS_OF_ONE_MAX, 0));
+        assert_eq!(provider.questions.available_permits(), QUESTIONS_MAX);
+        drop((one, other));
+        assert_eq!(turns(3).len(), POLLS_OF_ONE_MAX);
     }
 
     #[test]

@@ -63,11 +63,12 @@ async fn a_provider_that_is_away_keeps_nobody_from_playing_as_a_guest() {
     assert!(refused.header("retry-after").is_some());
     no_cookie_of_a_player(&refused);
     let polled = serde_json::json!({ "device_code": "guessed" });
-    for path in ["/v1/login/device", "/v1/login/device/poll"] {
-        let refused = guest.post_json(path, &polled).await;
-        refused.refused(503, "provider-unreachable");
-    }
-    let long = serde_json::json!({ "device_code": "x".repeat(2049) });
+    let refused = guest.post_json("/v1/login/device", &polled).await;
+    refused.refused(503, "provider-unreachable");
+    // What was made up is nothing that the provider is asked about.
+    let over = guest.post_json("/v1/login/device/poll", &polled).await;
+    assert_eq!(over.at("/state"), "expired", "{over:?}");
+    let long = serde_json::json!({ "device_code": "x".repeat(4097) });
     let refused = guest.post_json("/v1/login/device/poll", &long).await;
     refused.refused(400, "bad-request");
     for odd in ["//evil.example", "https://evil.example", "/%5cevil.example"] {
