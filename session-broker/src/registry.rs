@@ -27,8 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ureq::http::{Response, StatusCode, Uri, header};
+use ureq::typestate::WithoutBody;
 use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 mod bundle;
 mod challenge;
@@ -41,12 +42,14 @@ pub(crate) use signature::{ImageKey, NotAKey};
 
 /// One answer; a manifest takes three of them at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// All that refers to an image.
-const REFERRERS_WITHIN: Duration = Duration::from_secs(20);
+/// All answers to one question: of signatures there are many.
+const QUESTION_WITHIN: Duration = Duration::from_secs(20);
 /// Questions at a time: each has a thread.
 const QUESTIONS_MAX: usize = 16;
 /// Those of one owner: whoever names registries that are slow holds up nobody else.
 const QUESTIONS_OF_ONE_MAX: usize = 4;
+/// The same, once half of all are taken: nor do a few of them.
+const QUESTIONS_OF_ONE_THEN: usize = 2;
 /// A manifest at most (the OCI distribution specification asks registries for so much).
 const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// An answer with a token at most.
@@ -179,6 +182,11 @@ impl Registries {
             let own = || Arc::new(Semaphore::new(QUESTIONS_OF_ONE_MAX));
             all.entry(owner.clone()).or_insert_with(own).clone()
         };
+        let taken = QUESTIONS_OF_ONE_MAX - own.available_permits();
+        if taken >= QUESTIONS_OF_ONE_THEN && self.questions.available_permits() <= QUESTIONS_MAX / 2
+        {
+            return Err(RegistryError::Busy);
+        }
         let own = own.try_acquire_owned();
         let all = self.questions.clone().try_acquire_owned();
         match (own, all) {
@@ -203,6 +211,7 @@ impl Registries {
             private: self.private.clone(),
             login,
             authorization: None,
+            until: Instant::now() + QUESTION_WITHIN,
         })
     }
 
@@ -234,6 +243,8 @@ struct Visit {
     login: Option<PullLogin>,
     /// What the registry wanted to hear.
     authorization: Option<String>,
+    /// Nothing is waited for from then on.
+    until: Instant,
 }
 
 impl Visit {
@@ -251,11 +262,8 @@ impl Visit {
             Err(RegistryError::Refused(_)) => self.there(&bundle::tag_of(digest))?,
             Err(error) => return Err(error),
         };
-        let began = Instant::now();
         for referrer in bundle::referrers(&listed.unwrap_or_default()) {
-            if began.elapsed() > REFERRERS_WITHIN {
-                return Err(silent("it has many referrers, and is slow"));
-            }
+            self.within()?;
             // One that cannot be had is no signature; another one may be.
             let Ok(Some(manifest)) = self.there(&referrer) else {
                 continue;
@@ -277,7 +285,12 @@ impl Visit {
             return Ok(false);
         };
         let fetch = |blob: &str| self.blob(blob).ok();
-        Ok(signature::is_signed(&manifest, digest, key, fetch))
+        let is_signed = signature::is_signed(&manifest, digest, key, fetch);
+        // Some may not have been looked at.
+        match is_signed {
+            true => Ok(true),
+            false => self.within().map(|_| false),
+        }
     }
 
     /// A manifest, if there is one.
@@ -295,7 +308,7 @@ impl Visit {
         let elsewhere = answer.headers().get(header::LOCATION);
         let elsewhere = elsewhere.and_then(|at| at.to_str().ok()).map(str::to_owned);
         let answer = match elsewhere.filter(|_| answer.status().is_redirection()) {
-            Some(at) if at.starts_with("https://") => self.agent.get(at).call().map_err(silent)?,
+            Some(at) if at.starts_with("https://") => self.call(self.agent.get(at))?,
             Some(_) | None => answer,
         };
         match answer.status() {
@@ -327,7 +340,21 @@ impl Visit {
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
+        self.call(request)
+    }
+
+    /// Waits for an answer, as long as there is time for it.
+    fn call(&self, request: RequestBuilder<WithoutBody>) -> Result<Response<Body>, RegistryError> {
+        let within = self.within()?.min(ANSWER_WITHIN);
+        let request = request.config().timeout_global(Some(within)).build();
         request.call().map_err(silent)
+    }
+
+    /// The time that is left.
+    fn within(&self) -> Result<Duration, RegistryError> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let slow = || silent("it is slow, and there is much to ask it");
+        (!left.is_zero()).then_some(left).ok_or_else(slow)
     }
 
     /// What the registry wants to hear after it refused: a token from where it says (the distribution
@@ -354,7 +381,7 @@ impl Visit {
         if let Some(basic) = self.basic(&at.realm)? {
             request = request.header(header::AUTHORIZATION, basic);
         }
-        let answer = request.call().map_err(silent)?;
+        let answer = self.call(request)?;
         if answer.status() != StatusCode::OK {
             return Err(RegistryError::Refused(answer.status().as_u16()));
         }
@@ -398,63 +425,4 @@ fn read(answer: Response<Body>, most: u64) -> Result<Vec<u8>, RegistryError> {
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn a_login_goes_over_tls_or_to_a_registry_of_ours_on_this_machine() {
-        let registries = Registries::new(&["127.0.0.1:5000".to_owned(), "10.0.0.1".to_owned()]);
-        let login = PullLogin {
-            username: "ci".to_owned(),
-            password: "hunter2".to_owned(),
-        };
-        let image = "registry.example/a/b:1".parse().unwrap();
-        let visit = registries.visit(&image, Some(login)).unwrap();
-        for url in ["https://registry.example/v2", "http://127.0.0.1:5000/token"] {
-            assert_eq!(
-                visit.basic(url),
-                Ok(Some("Basic Y2k6aHVudGVyMg==".to_owned())),
-                "{url}"
-            );
-        }
-        for url in [
-            "http://registry.example/",
-            "http://127.0.0.1:5001/",
-            "http://10.0.0.1/",
-        ] {
-            assert_eq!(visit.basic(url), Err(RegistryError::Clear), "{url}");
-        }
-        let nobody = registries.visit(&image, None).unwrap();
-        assert_eq!(nobody.basic("http://registry.example/"), Ok(None));
-    }
-
-    #[test]
-    fn one_owner_never_has_all_questions() {
-        let registries = Registries::new(&[]);
-        let owner = || OwnerId::of(None, &nearlight_kit::ids::user());
-        let (one, other) = (owner(), owner());
-        let held: Vec<_> = (0..QUESTIONS_OF_ONE_MAX)
-            .map(|_| registries.turn(&one).unwrap())
-            .collect();
-        assert_eq!(registries.turn(&one).unwrap_err(), RegistryError::Busy);
-        let others = registries.turn(&other);
-        assert!(others.is_ok());
-        drop((held, others));
-        assert!(registries.turn(&one).is_ok());
-        assert_eq!(registries.of_owners.lock().unwrap().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_registry_at_a_private_address_is_not_asked_unless_it_is_named() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let image: ImageRef = format!("{at}/team/server:1").parse().unwrap();
-        let owner = OwnerId::of(None, &nearlight_kit::ids::user());
-        let asked = Registries::new(&[]).digest(&owner, &image, None).await;
-        let error = asked.unwrap_err();
-        assert!(matches!(error, RegistryError::Silent(_)), "{error}");
-        let asked = listener.accept().is_ok();
-        assert!(!asked, "nobody dialled");
-    }
-}
+mod test;
