@@ -76,7 +76,11 @@ pub(super) async fn create_key(
             if_no_admin: false,
         },
     };
-    api.change(op).await?;
+    if api.change(op).await? == Applied::QuotaUsedUp {
+        return Err(bad_request(
+            "Your tenant has 1000 keys that hold, as many as one may have. Revoke some.",
+        ));
+    }
     Ok(told(StatusCode::CREATED, key, secret))
 }
 

@@ -208,7 +208,7 @@ pub enum IdentityChange {
         /// When.
         at: MonoTime,
     },
-    /// A new key.
+    /// A new key; [`super::Applied::QuotaUsedUp`] if its tenant has as many as one may have.
     AddKey {
         /// The key.
         key: KeyRow,
@@ -248,7 +248,8 @@ pub enum IdentityChange {
     },
     /// Nothing: there is only something to note in the audit log.
     Nothing,
-    /// Old lines of the audit log, and logins that are over, may go.
+    /// Old lines of the audit log, and logins that are over, may go; guests whose cookies ended long ago, and keys that
+    /// have been void for long, too.
     Prune {
         /// Lines from before may.
         audit_before: MonoTime,

@@ -134,6 +134,8 @@ suite! {
     clusters::a_budget_counts_all_replicas_of_all_runs => a_budget_counts_all_replicas_of_all_runs,
     identity::a_key_is_read_back_with_its_tenant_and_voided => a_key_is_read_back_with_its_tenant_and_voided,
     identity::a_rotated_key_has_its_former_secrets_for_as_long_as_is_said => a_rotated_key_has_its_former_secrets_for_as_long_as_is_said,
+    identity::guests_and_keys_that_ended_long_ago_go => guests_and_keys_that_ended_long_ago_go,
+    identity::a_tenant_has_so_many_keys_that_hold => a_tenant_has_so_many_keys_that_hold,
     identity::who_reads_many_rows_keeps_no_look_up_waiting => who_reads_many_rows_keeps_no_look_up_waiting,
     identity::the_first_administrator_is_made_once => the_first_administrator_is_made_once,
     identity::a_tenants_quota_is_taken_with_the_session_and_given_back => a_tenants_quota_is_taken_with_the_session_and_given_back,

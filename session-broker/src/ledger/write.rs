@@ -12,6 +12,7 @@ pub(super) mod jobs;
 pub(super) mod nodes;
 pub(super) mod orders;
 pub(super) mod outside;
+pub(super) mod prune;
 pub(super) mod quotas;
 pub(super) mod readmit;
 pub(super) mod receipts;

@@ -397,3 +397,78 @@ pub(super) async fn who_reads_many_rows_keeps_no_look_up_waiting(place: Place) {
     drop(busy);
     assert!(store.ledger.audit(None, 1).await.unwrap().is_empty());
 }
+
+pub(super) async fn guests_and_keys_that_ended_long_ago_go(place: Place) {
+    const DAY_US: u64 = 24 * 3600 * 1_000_000;
+    let store = Store::open(place).await;
+    let guest = |n: u8, day: u64| Op::AddCredential {
+        credential: Credential::plain([n; 32], nearlight_kit::ids::user(), "guest", Role::Guest),
+        at: MonoTime(day * DAY_US),
+    };
+    store.write(guest(1, 1)).await;
+    store.write(guest(2, 100)).await;
+    let brief = KeyRow {
+        expires_ms: Some(DAY_US / 1000),
+        ..key_row(Role::Operator, None)
+    };
+    let lasting = KeyRow {
+        expires_ms: None,
+        ..key_row(Role::Operator, None)
+    };
+    store.write(add_key(&brief, 3)).await;
+    store.write(add_key(&lasting, 4)).await;
+    let left = async |day: u64| {
+        let prune = IdentityChange::Prune {
+            audit_before: MonoTime(0),
+            now: MonoTime(day * DAY_US),
+        };
+        store.write(change(prune)).await;
+        let keys = store.ledger.keys(Of::Everyone, None, 9).await.unwrap();
+        let guests = [store.who(1).await.is_some(), store.who(2).await.is_some()];
+        (guests, keys.len(), store.who(4).await.is_some())
+    };
+    assert_eq!(left(366).await, ([true, true], 2, true));
+    assert_eq!(left(402).await, ([false, true], 1, true));
+    assert_eq!(left(501).await, ([false, false], 1, true));
+}
+
+pub(super) async fn a_tenant_has_so_many_keys_that_hold(place: Place) {
+    let store = Store::open(place).await;
+    let (one, other) = (tenant_row("one"), tenant_row("other"));
+    for row in [&one, &other] {
+        let add = IdentityChange::AddTenant(row.clone());
+        assert_eq!(store.write(change(add)).await, Applied::Done);
+    }
+    let key = |of| key_row(Role::Player, Some(of));
+    let secret = |n: u32| {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&n.to_be_bytes());
+        Secret {
+            hash,
+            prefix: "nlk_".to_owned(),
+        }
+    };
+    let add = |key: &KeyRow, n| {
+        change(IdentityChange::AddKey {
+            key: key.clone(),
+            secret: secret(n),
+            if_no_admin: false,
+        })
+    };
+    let first = key(&one);
+    let many = (1..1_000).map(|n| add(&key(&one), n));
+    let many = std::iter::once(add(&first, 0)).chain(many).collect();
+    let added = store.ledger.write(many).await.unwrap();
+    assert!(added.iter().all(|applied| *applied == Applied::Done));
+    let more = store.write(add(&key(&one), 2_000)).await;
+    assert_eq!(more, Applied::QuotaUsedUp);
+    let others = store.write(add(&key(&other), 2_001)).await;
+    assert_eq!(others, Applied::Done, "another tenant's");
+    let revoke = IdentityChange::RevokeKey {
+        key: first.id,
+        at: MonoTime(9),
+    };
+    store.write(change(revoke)).await;
+    let more = store.write(add(&key(&one), 2_002)).await;
+    assert_eq!(more, Applied::Done, "one that is void counts no more");
+}

@@ -1,5 +1,6 @@
 //! Tenants, keys, players and the audit log. Changes come one by one: they are few.
 
+use super::prune::prune;
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::identity::priority_value;
@@ -57,6 +58,11 @@ const ADD_SECRET: &str = "
     INSERT INTO api_key_secret (hash, key_id, prefix, created_ms)
     SELECT r.hash, r.key_id, r.prefix, r.at
     FROM {rows hash text, key_id text, prefix text, at bigint} WHERE TRUE";
+
+/// A tenant's; as many as it may have are enough to know.
+const LIVE_KEYS: &str = "
+    SELECT k.key_id FROM api_key k JOIN {rows tenant_id text, at bigint} ON k.tenant_id = r.tenant_id
+    WHERE k.revoked_ms IS NULL AND (k.expires_ms IS NULL OR k.expires_ms > r.at) LIMIT 1000";
 
 const LIVE_KEY: &str = "
     SELECT k.key_id FROM api_key k JOIN {rows key_id text, at bigint} ON k.key_id = r.key_id
@@ -131,11 +137,8 @@ const NOTE: &str = "
     FROM {rows at bigint, request_id text, user_id text, role text, key_id text, tenant_id text,
         address text, action text, subject text, outcome text, detail text} WHERE TRUE";
 
-const PRUNE: [&str; 2] = [
-    "DELETE FROM audit WHERE at_ms < (SELECT r.before FROM {rows before bigint})",
-    "DELETE FROM login WHERE expires_ms < (SELECT r.at FROM {rows at bigint})
-         OR ended_ms < (SELECT r.at FROM {rows at bigint})",
-];
+/// Keys of a tenant that hold at a time.
+const KEYS_OF_TENANT_MAX: usize = 1_000;
 
 /// A change and its line of the audit log.
 pub(crate) type Change<'a> = (At, &'a IdentityChange, Option<&'a AuditRow>);
@@ -213,13 +216,7 @@ async fn carry_out(tx: &mut Tx, change: &IdentityChange) -> Result<Applied, Stor
         }
         IdentityChange::Nothing => Ok(Applied::Done),
         IdentityChange::Prune { audit_before, now } => {
-            let bounds = Bounds {
-                before: to_ms(*audit_before),
-                at: to_ms(*now),
-            };
-            for statement in PRUNE {
-                tx.run(statement, &[&bounds]).await?;
-            }
+            prune(tx, *audit_before, *now).await?;
             Ok(Applied::Done)
         }
     }
@@ -248,6 +245,9 @@ pub(super) async fn add_key(
     let row = [Key::of(key)];
     if if_no_admin && !tx.ask(ADMINS, &row).await?.is_empty() {
         return Ok(Applied::Skipped);
+    }
+    if key.tenant.is_some() && tx.ask(LIVE_KEYS, &row).await?.len() >= KEYS_OF_TENANT_MAX {
+        return Ok(Applied::QuotaUsedUp);
     }
     tx.run(ADD_KEY, &row).await?;
     add_secret(tx, &key.id, secret, ms(key.created_ms)).await?;
@@ -399,12 +399,6 @@ impl HashAt {
             at: to_ms(at),
         }
     }
-}
-
-#[derive(Debug, Serialize)]
-struct Bounds {
-    before: i64,
-    at: i64,
 }
 
 #[derive(Debug, Serialize)]
