@@ -33,7 +33,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 
 /// From the accept to the hello. A round trip around the world, a slow CPU, and some.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// For one message to leave. An edge that takes none for so long is gone.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// For the close to be answered.
@@ -167,13 +167,8 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> Result<(), StreamError> {
     let until = tokio::time::Instant::now() + HANDSHAKE_WITHIN;
-    let secured = async {
-        let mut tcp = tcp;
-        let peer = terms.proxies.peer_of(&mut tcp, peer).await?;
-        Ok::<_, StreamError>((secure(tcp, tls).await?, peer))
-    };
-    let secured = tokio::time::timeout_at(until, secured).await;
-    let (tls, peer) = secured.map_err(|_| StreamError::Slow)??;
+    let secured = tokio::time::timeout_at(until, secure(tcp, tls)).await;
+    let tls = secured.map_err(|_| StreamError::Slow)??;
     let chain = tls.get_ref().1.peer_certificates();
     let Some(certificate) = chain.and_then(<[_]>::first) else {
         crate::metrics::control_stream("at-the-door");

@@ -1,6 +1,6 @@
 //! Accepting edges.
 
-use super::connection::{self, EdgeEvent};
+use super::connection::{self, EdgeEvent, HANDSHAKE_WITHIN, StreamError};
 use crate::config::Config;
 use crate::enrol::{Registrar, Standings};
 use crate::http::Door;
@@ -11,23 +11,53 @@ use crate::rate::RateLimit;
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::tunnels::Tunnels;
+use nearlight_kit::network::network_of;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::tunnel::ALPN;
+use nearlight_protocol::unit::MonoTime;
 use rand::Rng;
 use rustls::ServerConfig;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 /// How long to wait after an accept that failed: out of file descriptors, usually.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Handshakes for each edge that may attach.
+/// Handshakes for each edge that may attach. Some only come to the door or are refused.
 const HANDSHAKES_AN_ATTACH: u32 = 3;
+/// Of these, how many one address may have: a site full of nodes attaches through one, and whoever floods leaves the
+/// others some.
+const HANDSHAKES_OF_ONE: u32 = 2;
+
+/// TLS handshakes, which cost us most of what a stranger can have for nothing.
+#[derive(Debug)]
+struct Handshakes {
+    all: RateLimit<()>,
+    of_addresses: RateLimit<IpAddr>,
+}
+
+impl Handshakes {
+    /// For so many attaches a second, and at once.
+    fn new(rate: u32, burst: u32) -> Self {
+        let times = |n: u32| (rate.saturating_mul(n), burst.saturating_mul(n));
+        let (all, one) = (times(HANDSHAKES_AN_ATTACH), times(HANDSHAKES_OF_ONE));
+        Self {
+            all: RateLimit::per_second(all.0, all.1),
+            of_addresses: RateLimit::per_second(one.0, one.1),
+        }
+    }
+
+    /// Whether there may be another one now. What an address has too many of costs the others nothing.
+    fn may_have(&self, from: IpAddr, now: MonoTime) -> bool {
+        let of_one = self.of_addresses.take(network_of(from), now);
+        of_one.is_ok() && self.all.take((), now).is_ok()
+    }
+}
 
 /// What every edge is told and held to.
 #[derive(Debug)]
@@ -47,8 +77,7 @@ pub(crate) struct Terms {
     pub(super) node_keys: Arc<NodeKeys>,
     /// Who makes receipts of sessions.
     pub(super) desk: Arc<Desk>,
-    /// TLS handshakes; more than attaches, for some only come to the door or are refused.
-    handshakes: RateLimit<()>,
+    handshakes: Handshakes,
     accepts: RateLimit<()>,
     /// Whether nodes are sent away, for another broker reaches the ledger, or may, and this one does not.
     away: watch::Receiver<bool>,
@@ -75,12 +104,8 @@ impl Terms {
         away: watch::Receiver<bool>,
     ) -> Self {
         let control = config.control;
-        let handshakes = |n: u32| n.saturating_mul(HANDSHAKES_AN_ATTACH);
         Self {
-            handshakes: RateLimit::per_second(
-                handshakes(control.accepts_per_s),
-                handshakes(control.accepts_burst),
-            ),
+            handshakes: Handshakes::new(control.accepts_per_s, control.accepts_burst),
             door: Door::new(registrar.clone(), clock),
             registrar,
             standings,
@@ -123,9 +148,17 @@ impl Terms {
         }
     }
 
-    /// Whether there may be another TLS handshake now.
-    fn may_handshake(&self) -> bool {
-        self.handshakes.take((), self.clock.now()).is_ok()
+    /// The connection, and whose it is; `None` if they have too many handshakes, or all have.
+    async fn let_in(
+        &self,
+        mut tcp: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<Option<(TcpStream, SocketAddr)>, StreamError> {
+        let heard = self.proxies.peer_of(&mut tcp, peer);
+        let heard = tokio::time::timeout(HANDSHAKE_WITHIN, heard).await;
+        let peer = heard.map_err(|_| StreamError::Slow)??;
+        let may = self.handshakes.may_have(peer.ip(), self.clock.now());
+        Ok(may.then_some((tcp, peer)))
     }
 
     /// Counts a stream for as long as the answer lives.
@@ -203,16 +236,19 @@ impl NodeListener {
                     continue;
                 }
             };
-            if !terms.may_handshake() {
-                // Before it costs us anything: closed, it backs off.
-                crate::metrics::control_stream("turned-away");
-                continue;
-            }
             let (tls, terms, events) = (self.tls.clone(), terms.clone(), events.clone());
             let stop = stop.clone();
             shutdown.spawn(async move {
-                if let Err(error) = connection::serve((tcp, peer), tls, &terms, events, stop).await
-                {
+                let served = match terms.let_in(tcp, peer).await {
+                    Ok(Some(of)) => connection::serve(of, tls, &terms, events, stop).await,
+                    Ok(None) => {
+                        // Before it costs us anything: closed, it backs off.
+                        crate::metrics::control_stream("turned-away");
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = served {
                     crate::metrics::control_stream(error.label());
                     tracing::info!(%peer, error = &error as &dyn std::error::Error,
                         "control stream ended");
@@ -226,6 +262,15 @@ impl NodeListener {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn one_address_leaves_handshakes_to_the_others() {
+        let handshakes = Handshakes::new(10, 10);
+        let (one, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let now = MonoTime(1);
+        let had = |from| (0..100).filter(|_| handshakes.may_have(from, now)).count();
+        assert_eq!((had(one), had(other)), (20, 10));
+    }
 
     #[test]
     fn edges_that_are_sent_away_come_back_as_fast_as_they_are_taken() {
