@@ -14,8 +14,9 @@
 //! | no | live | | any | ended as it is written down; else the node cannot know what it was |
 //! | no | not live | | there | cleared away |
 //!
-//! What goes on is handed over at once, and so is what has ended: each of those is taken apart by a task of its own, and holds
-//! its slot until nothing of it is left.
+//! What goes on is handed over, and so is what has ended: each of those is taken apart by a task of its own, and holds
+//! its slot until nothing of it is left. Before that, what no session holds is cleared away, one after the other: nobody knows
+//! whose slot it has, so a node that cannot clear it away does not start, whatever else would go on.
 
 use crate::agent::Agent;
 use crate::ended::Ended;
@@ -27,6 +28,7 @@ use crate::session::host::Host;
 use crate::session::machine::Ending;
 use crate::session::record::Record;
 use crate::session::teardown::{self, Parts, tear_down};
+use crate::stubborn::Asked;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::U64;
@@ -168,6 +170,7 @@ pub(crate) async fn find(host: &Host, journal: &Journal) -> Result<Found, AdoptE
                     app,
                     worker,
                     connected: false,
+                    asked: Asked::Maybe,
                 };
                 in_time(run.0, tear_down(host, &record, parts, None)).await?;
                 continue;
@@ -189,10 +192,7 @@ pub(crate) async fn find(host: &Host, journal: &Journal) -> Result<Found, AdoptE
         }
     }
 
-    for app in apps.into_values().flatten() {
-        tracing::warn!(?app, "removing an app that no session owns");
-        teardown::remove_app(host, &app).await?;
-    }
+    clear_apps(host, apps).await?;
     clear_directories(host, &found).await;
     clear_cgroups(host, &found).await;
     found.lost = without_record(live, &endings);
@@ -236,6 +236,7 @@ pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
         app,
         worker,
         connected: false,
+        asked: Asked::Maybe,
     };
     let ending = Ending {
         reason: EndReason::Internal,
@@ -263,6 +264,20 @@ fn take(apps: &mut Vec<AppRef>, recorded: Option<&AppRef>) -> Option<AppRef> {
         .position(|app| Some(app) == recorded)
         .or_else(|| apps.len().checked_sub(1))?;
     Some(apps.remove(place))
+}
+
+/// Apps that no session owns.
+async fn clear_apps(host: &Host, apps: BTreeMap<SessionId, Vec<AppRef>>) -> Result<(), AdoptError> {
+    for (session, apps) in apps {
+        for app in apps {
+            tracing::warn!(session_id = %session, ?app, "removing an app that no session owns");
+            if let Err(error) = teardown::remove_app(host, &app).await {
+                tracing::error!(session_id = %session, ?app, %error, "it stays");
+                return Err(AdoptError::Stays(session));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Directories of sessions that are no more, and workers that still run in them.

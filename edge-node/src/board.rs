@@ -98,6 +98,12 @@ impl Board {
         stages.collect()
     }
 
+    /// Whether this very run of a session ended, not too long ago.
+    pub(crate) fn has_ended(&self, wanted: &SessionId, under: U64) -> bool {
+        let is_it = |message: &FromEdge| matches!(message, FromEdge::Report { session, epoch, .. } if session == wanted && *epoch == under);
+        self.ended.iter().any(|(_, end)| is_it(end))
+    }
+
     /// The report of a session's end, if it ended not too long ago.
     pub(crate) fn end_of(&self, wanted: &SessionId) -> Option<FromEdge> {
         let is_it = |message: &&FromEdge| matches!(message, FromEdge::Report { session, .. } if session == wanted);
@@ -195,6 +201,16 @@ mod test {
         let expected = [used(3), ended()].map(|event| report(&session, U64(1), event));
         assert_eq!(board.ended(), expected);
         assert!(board.live().is_empty() && board.end_of(&session).is_some());
+    }
+
+    #[test]
+    fn a_run_that_comes_back_under_a_new_epoch_has_not_ended() {
+        let mut board = Board::default();
+        let session = nearlight_kit::ids::session();
+        board.post(&session, U64(1), ended());
+        assert!(board.has_ended(&session, U64(1)));
+        assert!(!board.has_ended(&session, U64(2)));
+        assert!(!board.has_ended(&nearlight_kit::ids::session(), U64(1)));
     }
 
     #[test]

@@ -45,7 +45,10 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     fn image_store(&self) -> BoxFuture<'_, Option<PathBuf>>;
 
     /// How large an image is, bytes; `None` if it is not here.
-    fn image_bytes<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Option<u64>>;
+    fn image_bytes<'a>(
+        &'a self,
+        image: &'a str,
+    ) -> BoxFuture<'a, Result<Option<u64>, RuntimeError>>;
 
     /// Removes an image; `false` if something still uses it, or it is not this runtime's to remove.
     fn remove_image<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<bool, RuntimeError>>;

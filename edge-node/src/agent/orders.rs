@@ -96,12 +96,12 @@ impl Agent {
         }
     }
 
-    /// Whether a job can have the GPUs of its grant, before anything is written down of it. One that ran and
-    /// is over asks for none again.
+    /// Whether a job can have the GPUs of its grant, before anything is written down of it. One that ran under
+    /// this very grant and is over asks for none again.
     fn check_gpus(&self, work: &Work, grant: &Grant) -> Result<(), Denied> {
         let need = work.job().and_then(|spec| spec.resources.gpu.as_ref());
         let asked = need.map_or(0, |need| need.count);
-        let is_over = self.board.end_of(&grant.session).is_some();
+        let is_over = self.board.has_ended(&grant.session, grant.epoch);
         let Some(jobs) = self.host.jobs.as_ref().filter(|_| asked > 0 && !is_over) else {
             return Ok(());
         };

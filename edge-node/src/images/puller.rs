@@ -53,11 +53,15 @@ type Job = (String, Result<(), RuntimeError>);
 
 impl Puller {
     /// Runs until the node stops. What is being fetched then is left to the engine.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut order = Order::default();
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        self.follow(Order::default(), stop).await;
+    }
+
+    async fn follow(mut self, mut order: Order, stop: CancellationToken) {
         let mut jobs: JoinSet<Job> = JoinSet::new();
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut told = None;
+        let mut could_look = true;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -72,11 +76,14 @@ impl Puller {
                         settle(&mut order, &image, result);
                     }
                 }
-                () = until(order.due(self.limits.pulls_max)) => {}
+                // After a look that failed what is due stays so: the next tick looks again.
+                () = until(order.due(self.limits.pulls_max).filter(|_| could_look)) => {}
                 _ = look.tick() => {}
             }
             // An engine that does not answer says nothing of what it has: what it had last goes on to count.
-            if let Some(here) = self.look(&order).await {
+            let here = self.look(&order).await;
+            could_look = here.is_some();
+            if let Some(here) = here {
                 order.found(here);
                 self.evict(&order).await;
                 self.fetch(&mut order, &mut jobs).await;
@@ -98,19 +105,23 @@ impl Puller {
 
     /// What is here, under the names that the broker has for it too; `None` if the engine does not say.
     async fn look(&self, order: &Order) -> Option<Vec<String>> {
-        let mut here = match self.runtime.images().await {
-            Ok(listed) => listed,
+        match self.here(order).await {
+            Ok(here) => Some(here),
             Err(error) => {
                 tracing::warn!(%error, "cannot see which images are here");
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    async fn here(&self, order: &Order) -> Result<Vec<String>, RuntimeError> {
+        let mut here = self.runtime.images().await?;
         for image in order.unlisted(&here) {
-            if self.runtime.image_bytes(&image).await.is_some() {
+            if self.runtime.image_bytes(&image).await?.is_some() {
                 here.push(image);
             }
         }
-        Some(here)
+        Ok(here)
     }
 
     async fn fetch(&self, order: &mut Order, jobs: &mut JoinSet<Job>) {
@@ -153,10 +164,14 @@ impl Puller {
         let mut sizes = Vec::new();
         for image in self.images.fetched() {
             match self.runtime.image_bytes(&image).await {
-                Some(bytes) => sizes.push((image, bytes / MIB)),
+                Ok(Some(bytes)) => sizes.push((image, bytes / MIB)),
                 // Somebody has removed it, or it never came.
-                None if !order.needs(&image) => self.images.removed(&image),
-                None => {}
+                Ok(None) if !order.needs(&image) => self.images.removed(&image),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(image, %error, "cannot see how large an image is; none is removed for now");
+                    return;
+                }
             }
         }
         let mut total: u64 = sizes.iter().map(|(_, mib)| mib).sum();
@@ -198,5 +213,115 @@ async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::runtime::{AppExit, AppPlan, AppRef};
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use nearlight_protocol::id::SessionId;
+    use nearlight_protocol::work::PullLogin;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// An engine that refuses at once, and counts how often it is asked.
+    #[derive(Debug, Default)]
+    struct Away(AtomicU32);
+
+    fn away() -> RuntimeError {
+        RuntimeError::Deadline { action: "answer" }
+    }
+
+    impl Runtime for Away {
+        fn name(&self) -> &'static str {
+            "away"
+        }
+        fn images(&self) -> BoxFuture<'_, Result<Vec<String>, RuntimeError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            async { Err(away()) }.boxed()
+        }
+        fn image_store(&self) -> BoxFuture<'_, Option<PathBuf>> {
+            async { None }.boxed()
+        }
+        fn image_bytes<'a>(
+            &'a self,
+            _image: &'a str,
+        ) -> BoxFuture<'a, Result<Option<u64>, RuntimeError>> {
+            async { Err(away()) }.boxed()
+        }
+        fn remove_image<'a>(
+            &'a self,
+            _image: &'a str,
+        ) -> BoxFuture<'a, Result<bool, RuntimeError>> {
+            async { Err(away()) }.boxed()
+        }
+        fn fetch<'a>(
+            &'a self,
+            _image: &'a str,
+            _login: Option<&'a PullLogin>,
+            _pulled: &'a (dyn Fn(Pulled) + Send + Sync),
+        ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+            async { Err(away()) }.boxed()
+        }
+        fn start<'a>(&'a self, _plan: &'a AppPlan) -> BoxFuture<'a, Result<AppRef, RuntimeError>> {
+            async { Err(away()) }.boxed()
+        }
+        fn pid<'a>(&'a self, _app: &'a AppRef) -> BoxFuture<'a, Option<i32>> {
+            async { None }.boxed()
+        }
+        fn wait<'a>(&'a self, _app: &'a AppRef) -> BoxFuture<'a, AppExit> {
+            async { AppExit::default() }.boxed()
+        }
+        fn ask_to_end<'a>(&'a self, _app: &'a AppRef) -> BoxFuture<'a, ()> {
+            async {}.boxed()
+        }
+        fn remove<'a>(&'a self, _app: &'a AppRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
+            async { Err(away()) }.boxed()
+        }
+        fn running(&self) -> BoxFuture<'_, Result<Vec<(SessionId, AppRef)>, RuntimeError>> {
+            async { Err(away()) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_away_is_not_asked_over_and_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Arc::new(Away::default());
+        let (wish, wanted) = watch::channel(ImagesWanted::default());
+        let (agent, mut told) = mpsc::channel(8);
+        let mut order = Order::default();
+        order.want(ImagesWanted {
+            pull: vec!["a".to_owned()],
+            ..ImagesWanted::default()
+        });
+        // It is due again long since.
+        let then = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        order.failed("a", "the pull was cut off".to_owned(), then);
+        let puller = Puller {
+            runtime: engine.clone(),
+            images: Images::open(dir.path()),
+            limits: Limits {
+                pulls_max: 1,
+                disk_mib: 1,
+                free_mib: 0,
+            },
+            wanted,
+            agent,
+        };
+        let stop = CancellationToken::new();
+        let passing = async {
+            // One look at least is behind it.
+            told.recv().await.unwrap();
+            for _ in 0..2_000 {
+                tokio::task::yield_now().await;
+            }
+            stop.cancel();
+        };
+        tokio::join!(puller.follow(order, stop.clone()), passing);
+        drop(wish);
+        // The due one may come before the first tick.
+        assert!(engine.0.load(Ordering::Relaxed) <= 2);
     }
 }

@@ -22,6 +22,7 @@ use crate::ended::Ended;
 use crate::limits::GPU_RELEASE_DEADLINE;
 use crate::session::host::Host;
 use crate::session::machine::Ending;
+use crate::stubborn::Asked;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::U64;
@@ -120,7 +121,7 @@ pub(crate) async fn find(
             }
             Verdict::Over => {
                 let at = (host.config.data.as_path(), &record);
-                let how = (None, Duration::ZERO);
+                let how = (None, Duration::ZERO, Asked::Maybe);
                 let torn = teardown::tear_down(jobs, host.runtime.as_ref(), at, how);
                 crate::adopt::in_time(&record.session, torn).await?;
             }
@@ -148,7 +149,8 @@ async fn clear_orphans(
         }
         tracing::warn!(session_id = %session, "removing a job that no session owns");
         let dir = host.config.run.join(session.as_str());
-        crate::adopt::in_time(&session, teardown::clear(jobs, &session, &dir)).await?;
+        let run = (&session, Asked::Maybe);
+        crate::adopt::in_time(&session, teardown::clear(jobs, run, &dir)).await?;
     }
     for mesh in jobs.engine.meshes().await? {
         // One that replicas are on stays.
@@ -171,7 +173,7 @@ pub(crate) async fn clear_after_panic(host: &Host, known: &Record) -> Ending {
     if let Some(jobs) = &host.jobs {
         let at = (host.config.data.as_path(), record);
         let ended = Ended::now((&record.session, record.epoch), &ending);
-        let how = (Some(ended), Duration::ZERO);
+        let how = (Some(ended), Duration::ZERO, Asked::Maybe);
         teardown::tear_down(jobs, host.runtime.as_ref(), at, how).await;
         jobs.gpus
             .give_back(&known.session, GPU_RELEASE_DEADLINE)

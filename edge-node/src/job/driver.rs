@@ -26,6 +26,7 @@ use crate::runtime::{AppExit, AppRef, Pulled, RuntimeError};
 use crate::session::driver::{Update, View, stopped};
 use crate::session::host::Host;
 use crate::session::machine::Ending;
+use crate::stubborn::Asked;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::SessionReport;
 use nearlight_protocol::usage::UsageFacts;
@@ -93,6 +94,8 @@ pub(crate) struct Driver {
     chores: JoinSet<Done>,
     /// The container is being made: whatever happens, that has to be waited for.
     launching: bool,
+    /// Of a container, ever.
+    asked: Asked,
     /// Health checks of this run.
     checks: Option<AbortHandle>,
     /// Starts of the container so far.
@@ -145,7 +148,10 @@ impl Driver {
     ) -> (Self, Handle) {
         let rules = Rules::from(&record.spec);
         let machine = Machine::adopted(rules, record.restarts, record.ready);
-        Self::new(host, (record, Secrets::default()), agent, machine)
+        let secrets = Secrets::default();
+        let (mut driver, handle) = Self::new(host, (record, secrets), agent, machine);
+        driver.asked = Asked::Maybe;
+        (driver, handle)
     }
 
     /// A job of an earlier agent that is over: it is taken apart.
@@ -179,6 +185,7 @@ impl Driver {
             effects: effects.into(),
             chores: JoinSet::new(),
             launching: false,
+            asked: Asked::Never,
             checks: None,
             run: 0,
             period: 0,

@@ -12,7 +12,7 @@ use super::record::{self, Record};
 use super::space;
 use crate::ended::Ended;
 use crate::runtime::{AppRef, Runtime, RuntimeError};
-use crate::stubborn::until_gone;
+use crate::stubborn::{Asked, until_gone};
 use nearlight_protocol::id::SessionId;
 use std::path::Path;
 use std::time::Duration;
@@ -23,12 +23,13 @@ use tokio::time::Instant;
 const REMOVE_FOR: Duration = Duration::from_secs(60);
 const REMOVE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Leaves nothing of a job; how it ended is on disk first, if that is known. Its container may run for `grace` after it was asked to end.
+/// Leaves nothing of a job; how it ended is on disk first, if that is known. Its container may run for `grace` after it was asked to
+/// end; without one that it `asked` for, an engine that is away holds nothing up.
 pub(crate) async fn tear_down(
     jobs: &Jobs,
     runtime: &dyn Runtime,
     (data, record): (&Path, &Record),
-    (ended, grace): (Option<Ended>, Duration),
+    (ended, grace, asked): (Option<Ended>, Duration, Asked),
 ) {
     let session = &record.session;
     if let Some(ended) = ended {
@@ -37,11 +38,11 @@ pub(crate) async fn tear_down(
     if let Some(container) = &record.container {
         stop(jobs, runtime, container, grace).await;
     }
-    clear(jobs, session, &record.dir).await;
+    clear(jobs, (session, asked), &record.dir).await;
     if let Some(replica) = &record.replica {
         let network = mesh::network(replica);
         // The last of its replicas on this engine takes it away.
-        let until = Instant::now() + REMOVE_FOR;
+        let until = tried_until(asked);
         stubborn(session, until, "its cluster's network", || {
             jobs.engine.leave_mesh(&network)
         })
@@ -73,10 +74,10 @@ pub(crate) async fn stop(jobs: &Jobs, runtime: &dyn Runtime, container: &str, gr
 
 /// Removes what there is of a session's job, whatever that is. What another node's agent at this engine has of it
 /// stays: it may have moved there.
-pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
+pub(crate) async fn clear(jobs: &Jobs, (session, asked): (&SessionId, Asked), dir: &Path) {
     let all = || jobs.engine.remove_all(session);
-    until_gone(session, "a job's container", all).await;
-    let until = Instant::now() + REMOVE_FOR;
+    until_gone((session, asked), "a job's container", all).await;
+    let until = tried_until(asked);
     stubborn(session, until, "a network", || {
         jobs.engine.remove_network(session)
     })
@@ -86,6 +87,15 @@ pub(crate) async fn clear(jobs: &Jobs, session: &SessionId, dir: &Path) {
     }
     if let Err(error) = space::remove(dir) {
         tracing::error!(session_id = %session, %error, "a job's directory stays; the next start of this node removes it");
+    }
+}
+
+fn tried_until(asked: Asked) -> Instant {
+    let now = Instant::now();
+    match asked {
+        Asked::Maybe => now + REMOVE_FOR,
+        // Once.
+        Asked::Never => now,
     }
 }
 

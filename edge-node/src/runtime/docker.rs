@@ -269,11 +269,18 @@ impl Runtime for Docker {
         .boxed()
     }
 
-    fn image_bytes<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Option<u64>> {
+    fn image_bytes<'a>(
+        &'a self,
+        image: &'a str,
+    ) -> BoxFuture<'a, Result<Option<u64>, RuntimeError>> {
         async move {
             let look = self.engine.inspect_image(image);
-            let found = bounded("look for the image", look).await.ok()?;
-            u64::try_from(found.size?).ok()
+            match bounded("look for the image", look).await {
+                Ok(found) => Ok(found.size.and_then(|size| u64::try_from(size).ok())),
+                // What is no name to this engine (400) it does not have either, and one of many names stops no look.
+                Err(error) if matches!(status_of(&error), Some(400 | 404)) => Ok(None),
+                Err(error) => Err(error),
+            }
         }
         .boxed()
     }

@@ -327,8 +327,11 @@ impl Runtime for Sandbox {
     }
 
     /// Root file systems are built here, by hand: none is fetched, and so none is removed.
-    fn image_bytes<'a>(&'a self, _image: &'a str) -> BoxFuture<'a, Option<u64>> {
-        async { None }.boxed()
+    fn image_bytes<'a>(
+        &'a self,
+        _image: &'a str,
+    ) -> BoxFuture<'a, Result<Option<u64>, RuntimeError>> {
+        async { Ok(None) }.boxed()
     }
 
     fn remove_image<'a>(&'a self, _image: &'a str) -> BoxFuture<'a, Result<bool, RuntimeError>> {

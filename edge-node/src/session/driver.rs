@@ -21,6 +21,7 @@ use crate::session::launch::{self, Desk};
 use crate::session::machine::{Effect, Ending, Event, Machine, State};
 use crate::session::record::Record;
 use crate::session::teardown::{Parts, tear_down};
+use crate::stubborn::Asked;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::SessionReport;
 use std::collections::VecDeque;
@@ -74,6 +75,8 @@ pub(crate) struct Driver {
     worker: Option<Arc<Process>>,
     connected: bool,
     starting_app: bool,
+    /// Of the app's start, ever.
+    asked: Asked,
     app_pid: Option<i32>,
     jobs: JoinSet<Job>,
     events: mpsc::Receiver<Event>,
@@ -121,7 +124,10 @@ impl Driver {
         worker: Process,
     ) -> (Self, Handle) {
         let machine = Machine::adopted(record.ready);
-        Self::new(host, record, agent, machine, Vec::new(), Some(worker))
+        let (mut driver, handle) =
+            Self::new(host, record, agent, machine, Vec::new(), Some(worker));
+        driver.asked = Asked::Maybe;
+        (driver, handle)
     }
 
     /// A session of an earlier agent that is over: it is taken apart.
@@ -134,6 +140,7 @@ impl Driver {
         let machine = Machine::adopted(record.ready);
         let (mut driver, handle) = Self::new(host, record, agent, machine, Vec::new(), worker);
         driver.over = Some(ending);
+        driver.asked = Asked::Maybe;
         (driver, handle)
     }
 
@@ -158,6 +165,7 @@ impl Driver {
             worker: worker.map(Arc::new),
             connected: false,
             starting_app: false,
+            asked: Asked::Never,
             app_pid: None,
             jobs: JoinSet::new(),
             events,
@@ -378,6 +386,7 @@ impl Driver {
             app: self.record.running.clone(),
             worker: self.worker.take().and_then(Arc::into_inner),
             connected: self.connected,
+            asked: self.asked,
         };
         let run = (&self.record.session, self.record.epoch);
         tear_down(
@@ -427,6 +436,7 @@ impl Driver {
     fn spawn_start(&mut self, plan: AppPlan) {
         let runtime = self.host.runtime.clone();
         self.starting_app = true;
+        self.asked = Asked::Maybe;
         self.jobs
             .spawn(async move { Job::AppStarted(runtime.start(&plan).await) });
     }

@@ -14,7 +14,7 @@ use crate::session::dirs;
 use crate::session::host::Host;
 use crate::session::launch;
 use crate::session::record::{self, Record};
-use crate::stubborn::until_gone;
+use crate::stubborn::{Asked, until_gone};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::id::SessionId;
 use std::path::Path;
@@ -33,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) worker: Option<Process>,
     /// Whether the transport has the worker's socket, and so can ask it to end.
     pub(crate) connected: bool,
+    /// Whether the runtime may have more of it.
+    pub(crate) asked: Asked,
 }
 
 /// Leaves nothing of the session; how it ended is on disk first, if that is known.
@@ -58,7 +60,8 @@ pub(crate) async fn tear_down(host: &Host, record: &Record, parts: Parts, ended:
     if let Some(worker) = &parts.worker {
         end_worker(worker, parts.connected).await;
     }
-    until_gone(&record.session, "an app", || remove_all(host, record)).await;
+    let run = (&record.session, parts.asked);
+    until_gone(run, "an app", || remove_all(host, record)).await;
     sweep(host, record).await;
 }
 

@@ -10,10 +10,17 @@ use crate::gpu::Used;
 use crate::job::host::Jobs;
 use crate::limits::{GPU_RELEASE_DEADLINE, PULL_REPORT_EVERY};
 use crate::runtime::RuntimeError;
+use crate::stubborn::Asked;
 use nearlight_protocol::job::Asset;
 use nearlight_protocol::usage::UsageFacts;
 
 use crate::job::inside;
+use tokio::time::Instant;
+
+/// For which a job's rules are tried to be put in place before it is not started again: a firewall that is loaded anew
+/// holds its lock for a moment.
+const HOLD_FOR: Duration = Duration::from_secs(5);
+const HOLD_PAUSE: Duration = Duration::from_millis(500);
 
 impl Driver {
     /// Waits, for a bounded time, until the memory of its GPUs is back: whoever has them next finds them so.
@@ -89,6 +96,7 @@ impl Driver {
             return;
         }
         self.launching = true;
+        self.asked = Asked::Maybe;
         let (record, secrets) = (self.record.clone(), self.secrets.clone());
         let mut reach = self.reach.clone();
         self.chores.spawn(async move {
@@ -236,7 +244,14 @@ async fn restart(
     reach: &Reach,
     container: &str,
 ) -> Result<(), LaunchError> {
-    launch::hold(jobs, record, reach).await?;
+    let until = Instant::now() + HOLD_FOR;
+    while let Err(error) = launch::hold(jobs, record, reach).await {
+        if Instant::now() >= until {
+            return Err(error);
+        }
+        tracing::warn!(session_id = %record.session, %error, "cannot put the rules of a job in place; trying again before it is started again");
+        tokio::time::sleep(HOLD_PAUSE).await;
+    }
     Ok(jobs.engine.start(container).await?)
 }
 

@@ -42,7 +42,8 @@ impl Driver {
         if let Some(jobs) = &self.host.jobs {
             let at = (self.host.config.data.as_path(), &self.record);
             let runtime = self.host.runtime.as_ref();
-            teardown::tear_down(jobs, runtime, at, (Some(ended), grace)).await;
+            let how = (Some(ended), grace, self.asked);
+            teardown::tear_down(jobs, runtime, at, how).await;
         }
     }
 
