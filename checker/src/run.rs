@@ -27,8 +27,6 @@ use crate::broker::{Broker, Refused};
 use crate::failure::Failure;
 use crate::keys;
 use crate::member::Network;
-use crate::probe::OPENINGS_MAX;
-use crate::probe::few::Few;
 use crate::traffic::Traffic;
 use meetings::Meetings;
 use nearlight_kit::clock::unix_ms;
@@ -43,7 +41,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -105,17 +103,25 @@ pub struct Runner {
     rounds: Mutex<Rounds>,
     traffic: Mutex<Traffic>,
     /// What is waiting or being done.
-    under_way: Mutex<HashMap<Id, Duty>>,
+    under_way: Mutex<HashMap<Id, UnderWay>>,
     /// When a receipt was written last that a node does not answer, by its key.
     unreachable: Mutex<HashMap<String, Instant>>,
     /// Nodes that are probed in a moment to come.
     meetings: Meetings,
-    /// Openings that are under way.
-    openings: Few,
+    /// Held by whoever says what came of a duty.
+    telling: RwLock<()>,
     /// Held while the program beside this one plays.
     playing: Mutex<()>,
     stop: CancellationToken,
     leaving: Leaving,
+}
+
+/// A duty that waits or is being done.
+#[derive(Debug)]
+struct UnderWay {
+    duty: Duty,
+    /// Whether what came of it is being said, or was.
+    is_told: bool,
 }
 
 /// Wakes threads that wait, once this copy stops.
@@ -202,7 +208,7 @@ impl Runner {
             under_way: Mutex::default(),
             unreachable: Mutex::default(),
             meetings: Meetings::default(),
-            openings: Few::of(OPENINGS_MAX),
+            telling: RwLock::default(),
             playing: Mutex::default(),
             stop,
             leaving: Leaving::default(),
@@ -256,7 +262,13 @@ impl Runner {
         self.stop.cancel();
         self.leaving.begin();
         self.meetings.close();
-        let left: Vec<Duty> = self.under_way().drain().map(|(_, duty)| duty).collect();
+        let left: Vec<Duty> = {
+            // What is being said is said, and nothing of it twice.
+            let _telling = self.telling.write().unwrap_or_else(PoisonError::into_inner);
+            let all = self.under_way().drain().collect::<Vec<_>>();
+            let untold = all.into_iter().filter(|(_, of)| !of.is_told);
+            untold.map(|(_, of)| of.duty).collect()
+        };
         // The program that plays is ended by whoever waits for it.
         drop(lock(&self.playing));
         for duty in &left {
@@ -323,8 +335,11 @@ impl Runner {
             }
         };
         let ids: Vec<Id> = duties.iter().map(id_of).collect();
-        self.under_way()
-            .extend(ids.iter().cloned().zip(duties.iter().cloned()));
+        let begun = duties.iter().cloned().map(|duty| UnderWay {
+            duty,
+            is_told: false,
+        });
+        self.under_way().extend(ids.iter().cloned().zip(begun));
         let work = (duties, class.to_owned());
         let taken = match moment_ms {
             Some(moment_ms) => self.meetings.add(moment_ms, work),
@@ -341,7 +356,17 @@ impl Runner {
         let said = said(duty, outcome);
         let mut failed = 0;
         loop {
-            match self.broker.report(&self.instance, &said) {
+            let answer = {
+                let _telling = self.telling.read().unwrap_or_else(PoisonError::into_inner);
+                match self.under_way().get_mut(&id_of(duty)) {
+                    Some(of) => of.is_told = true,
+                    // Whoever stopped has said so.
+                    None if self.stop.is_cancelled() => return,
+                    None => {}
+                }
+                self.broker.report(&self.instance, &said)
+            };
+            match answer {
                 Ok(()) => return,
                 Err(error) => {
                     // The log shows a receipt a moment after it took it.
@@ -375,7 +400,7 @@ impl Runner {
         }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Id, Duty>> {
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Id, UnderWay>> {
         lock(&self.under_way)
     }
 }

@@ -6,8 +6,9 @@ use super::{Runner, Work, backoff, lock, missed};
 use crate::beacon::Beacon;
 use crate::broker::Refused;
 use crate::failure::Failure;
+use crate::probe::few::Few;
 use crate::probe::together::{Place, Together};
-use crate::probe::{Wanted, examine_as};
+use crate::probe::{OPENINGS_MAX, Wanted, examine_as};
 use nearlight_kit::clock::unix_ms;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::exchange::exam::TALK_US;
@@ -27,6 +28,8 @@ const AT_ONCE: usize = 64;
 struct Start<'a> {
     /// The other GPUs of its node.
     place: Place<'a>,
+    /// Of those that are probed with it: who lets theirs drip keeps nobody of another moment waiting.
+    openings: &'a Few,
     /// The moment, Unix milliseconds.
     moment_ms: Option<u64>,
 }
@@ -60,11 +63,16 @@ impl Runner {
 
     fn probe_all(&self, nodes: &[Work], moment_ms: Option<u64>) {
         let gates: Vec<Together> = nodes.iter().map(|of| Together::of(of.0.len())).collect();
+        let openings = &Few::of(OPENINGS_MAX);
         std::thread::scope(|scope| {
             for ((duties, class), together) in nodes.iter().zip(&gates) {
                 for duty in duties {
                     let place = together.place();
-                    let start = Start { place, moment_ms };
+                    let start = Start {
+                        place,
+                        openings,
+                        moment_ms,
+                    };
                     scope.spawn(move || {
                         let class = duty.class.as_deref().unwrap_or(class);
                         let outcome = self.probe(duty, class, start);
@@ -98,7 +106,7 @@ impl Runner {
             &self.broker,
             &probe,
             &self.key,
-            (&wanted, &self.openings, meet),
+            (&wanted, start.openings, meet),
         );
         self.broker.end(&probe.id);
         let found = found.map_err(|error| error.to_string())?;
@@ -180,10 +188,14 @@ mod test {
 
     #[test]
     fn a_node_is_waited_for_until_it_would_begin_too_late_for_its_moment() {
-        let together = Together::of(3);
+        let (together, openings) = (Together::of(3), Few::of(1));
         let until = |moment_ms| {
             let place = together.place();
-            let start = Start { place, moment_ms };
+            let start = Start {
+                place,
+                openings: &openings,
+                moment_ms,
+            };
             start.patient_until_ms(1_000_000)
         };
         assert_eq!(until(Some(1_030_000)), 1_015_000);
