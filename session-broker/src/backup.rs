@@ -67,13 +67,15 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
     let mut made = std::fs::DirBuilder::new();
     let made = made.mode(0o700).create(to);
     made.with_context(|| format!("cannot make {}; name a directory that is new", to.display()))?;
-    let ledger = match &config.ledger {
-        LedgerAt::File(file) => copy_sqlite(file, to).await?,
-        LedgerAt::Postgres(url) => dump(url, to)?,
-    };
     let mut files = BTreeMap::new();
-    let mut names = vec![ledger];
-    for (dir, name) in rotation(config).into_iter().chain(keys(config)) {
+    let mut names = Vec::new();
+    // Before the ledger: of what it has sealed, none is sealed with a key that was removed meanwhile.
+    let former = [(config.pki.clone(), FORMER_KEY_FILE)];
+    let keys = rotation(config).into_iter().chain(keys(config));
+    for (dir, name) in keys.chain(former) {
+        if names.contains(&name) {
+            continue;
+        }
         let from = dir.join(name);
         let bytes = match std::fs::read(&from) {
             Err(error) if error.kind() == ErrorKind::NotFound && ROTATION.contains(&name) => {
@@ -85,6 +87,10 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write {name}"))?;
         names.push(name);
     }
+    names.push(match &config.ledger {
+        LedgerAt::File(file) => copy_sqlite(file, to).await?,
+        LedgerAt::Postgres(url) => dump(url, to)?,
+    });
     let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     if let Some(log) = own_log(config) {
         // After the ledger was copied: of at least what the copy says.
@@ -325,7 +331,7 @@ fn keys(config: &Config) -> Vec<(PathBuf, &'static str)> {
 }
 
 /// What is there only while the CA is rotated, and where. It is read before [`keys`]: if the CA is switched
-/// in between, the next key is in the back-up twice, and never lost.
+/// in between, the next key is in the back-up twice, and never lost; and the former key, which a switch makes, after them.
 fn rotation(config: &Config) -> Vec<(PathBuf, &'static str)> {
     ROTATION.map(|name| (config.pki.clone(), name)).into()
 }

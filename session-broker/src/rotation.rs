@@ -35,7 +35,7 @@ pub async fn step(
         }
         RotationStep::Retire => {
             rotation::may_retire(dir, clock, force)?;
-            let sealed = seal_again(config).await?;
+            let sealed = seal_again(config, force).await?;
             rotation::retire(dir, clock, force)?;
             let former = dir.join(FORMER_KEY_FILE);
             if former.exists() {
@@ -50,8 +50,9 @@ pub async fn step(
     Ok(next.to_owned())
 }
 
-/// Seals with the key of now whatever another one has sealed.
-async fn seal_again(config: &Config) -> anyhow::Result<String> {
+/// Seals with the key of now whatever another one has sealed. What opens with no key that is here keeps the former ones
+/// where they are, unless with `force`: it may open with one that another broker has.
+async fn seal_again(config: &Config, force: bool) -> anyhow::Result<String> {
     let sealer = Sealer::open_in(&config.pki)?;
     let count = reseal_beside(&config.ledger, |whose, sealed| {
         let of = match whose {
@@ -64,6 +65,13 @@ async fn seal_again(config: &Config) -> anyhow::Result<String> {
     let count = count
         .await
         .context("secrets are not all sealed with the key of now, so the former one stays")?;
+    anyhow::ensure!(
+        count.lost == 0 || force,
+        "{} secrets open with no key in {}; look for {FORMER_KEY_FILE} on the other brokers and copy it here, or \
+         give them up with --force",
+        count.lost,
+        config.pki.display()
+    );
     let lost = match count.lost {
         0 => String::new(),
         lost => format!(" {lost} opened with no key, and were lost before."),

@@ -25,12 +25,12 @@ const DUE: &str = "
             ORDER BY of_owner.mine, of_owner.next_ms, of_owner.delivery_id) AS place
         FROM (
             SELECT d.*, CASE WHEN d.holder = $2 THEN 0 ELSE 1 END AS mine,
-                CASE WHEN EXISTS (SELECT 1 FROM webhook_delivery f
-                    WHERE f.owner = d.owner AND f.state = 'waiting' AND f.problem <> '')
-                    THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS failing,
+                CASE WHEN f.owner IS NULL THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END AS failing,
                 ROW_NUMBER() OVER (PARTITION BY d.owner
                     ORDER BY CASE WHEN d.holder = $2 THEN 0 ELSE 1 END, d.next_ms, d.delivery_id) AS nth
             FROM webhook_delivery d
+            LEFT JOIN (SELECT owner FROM webhook_delivery
+                WHERE state = 'waiting' AND problem <> '' GROUP BY owner) AS f ON f.owner = d.owner
             WHERE d.state = 'waiting' AND (d.next_ms <= $1 OR d.holder = $2)) AS of_owner
         WHERE of_owner.nth <= $3) AS due
     WHERE due.place <= $4 ORDER BY due.failing, due.next_ms";

@@ -119,6 +119,8 @@ impl Lease {
         let mut tried = None;
         let mut before = Reached::Here;
         let mut known = Known::default();
+        // When it began to be alone, for whom looks that flap begin no window anew.
+        let mut alone_since: Option<Instant> = None;
         let mut beat = tokio::time::interval(LOOK_EVERY);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut meanwhile = tokio::time::interval(LOOK_EVERY);
@@ -144,9 +146,12 @@ impl Lease {
                 Reached::ByAnother if is_sure => Known::ByAnother,
                 Reached::Unknown if is_sure => match known {
                     Known::Nothing { since } => Known::Nothing { since },
-                    Known::Enough | Known::ByAnother => Known::Nothing {
-                        since: Instant::now(),
-                    },
+                    Known::Enough | Known::ByAnother => {
+                        let lately = alone_since.filter(|since| since.elapsed() < AWAY_EVERY);
+                        let since = lately.unwrap_or_else(Instant::now);
+                        alone_since = Some(since);
+                        Known::Nothing { since }
+                    }
                 },
                 _ => Known::Enough,
             };

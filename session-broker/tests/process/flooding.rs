@@ -33,13 +33,13 @@ async fn a_flood_of_guesses_keeps_no_void_key_in_its_streams() {
     };
     let key = format!("/v1/keys/{}", made.at("/key/id"));
     let ends = async {
-        for guess in 0..60 {
-            bearer(&rig, &format!("nlk_0{guess}"))
-                .get("/v1/whoami")
-                .await;
+        // Until this address is over its rate.
+        for guess in 0.. {
+            let guess = bearer(&rig, &format!("nlk_0{guess}"));
+            if guess.get("/v1/whoami").await.status == 429 {
+                break;
+            }
         }
-        let guess = bearer(&rig, "nlk_x").get("/v1/whoami").await;
-        guess.refused(429, "too-many-requests");
         assert_eq!(admin.delete(&key).await.status, 204);
         for events in &mut streams {
             while events.next_or_end().await.is_some() {}
