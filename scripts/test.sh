@@ -9,7 +9,8 @@ engine_is_ours=0
 # What runs beside a step, and what it said.
 beside='' said=''
 tidy() {
-    [ -z "$beside" ] || kill "$beside" 2>/dev/null || true
+    # Its group: what it started ends with it.
+    [ -z "$beside" ] || kill -- "-$beside" 2>/dev/null || true
     [ -z "$said" ] || rm -f "$said"
     [ $engine_is_ours = 0 ] || scripts/docker.sh stop
 }
@@ -78,8 +79,10 @@ histories() { scripts/history.sh 1 5 --seconds 8; }
 api_and_histories() {
     local status=0
     said=$(mktemp)
+    set -m
     histories >"$said" 2>&1 &
     beside=$!
+    set +m
     { scripts/schemathesis.sh && clients; } || status=1
     wait "$beside" || status=1
     beside=''

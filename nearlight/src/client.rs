@@ -118,18 +118,23 @@ impl Client {
     /// A client for the broker that the command line or the environment names, a profile's otherwise,
     /// or that of the `nearlight up` under the data directory.
     pub fn new(broker: &Broker) -> Result<Self, ClientError> {
-        let data = target::data_of(broker);
-        let client = Self::for_anyone(broker)?;
-        match client.key.is_empty() {
-            true => Err(ClientError::NoKey(data.join("dev.key"))),
-            false => Ok(client),
+        let target = Target::of(broker, &Profiles::load()?)?;
+        match target.key.is_empty() {
+            true => Err(ClientError::NoKey(target::data_of(broker).join("dev.key"))),
+            false => Ok(Self::with_key(&target.url, &target.key)),
         }
     }
 
     /// The same for what anybody may ask: without a key where there is none.
     pub fn for_anyone(broker: &Broker) -> Result<Self, ClientError> {
-        let target = Target::of(broker, &Profiles::load()?)?;
-        Ok(Self::with_key(&target.url, &target.key))
+        match Target::of(broker, &Profiles::load()?) {
+            Ok(target) => Ok(Self::with_key(&target.url, &target.key)),
+            // Whose key it is does not matter where none is needed.
+            Err(ClientError::Profile(ProfileError::Several { url, .. })) => {
+                Ok(Self::of_nobody(&url))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A client for the broker at `url` with this key.

@@ -87,7 +87,7 @@ pub fn join(broker: &Broker, force: bool) -> Result<(), JoinError> {
     // What belongs to the node of before. Its saves stay.
     remove(&edge.join("node.json"))?;
     let config = data.join("edge-node.toml");
-    let former = configure(&config, &settings(&enrolled, &address), &address)?;
+    let former = configure(&config, &settings(&enrolled, &address))?;
     remove(&pending)?;
     if let Some(former) = former {
         terminal::note(format_args!(
@@ -143,9 +143,18 @@ fn settings(enrolled: &Enrolled, address: &str) -> String {
     )
 }
 
-/// Writes the settings, unless there are some for this broker already, which their operator may have added to.
-/// Those for another one are kept beside; where, if there were any.
-fn configure(path: &Path, settings: &str, address: &str) -> Result<Option<PathBuf>, JoinError> {
+/// Whether all that `new` says is in `former`, too.
+fn has_all(former: &toml::Table, new: &toml::Table) -> bool {
+    new.iter()
+        .all(|(key, value)| match (former.get(key), value) {
+            (Some(toml::Value::Table(former)), toml::Value::Table(new)) => has_all(former, new),
+            (former, value) => former == Some(value),
+        })
+}
+
+/// Writes the settings, unless what they say is there already, which their operator may have added to.
+/// Those that say anything else are kept beside; where, if there were any.
+fn configure(path: &Path, settings: &str) -> Result<Option<PathBuf>, JoinError> {
     let former = match std::fs::read_to_string(path) {
         Ok(former) => Some(former),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -154,10 +163,8 @@ fn configure(path: &Path, settings: &str, address: &str) -> Result<Option<PathBu
     let mut kept = None;
     if let Some(former) = former {
         let table = former.parse::<toml::Table>().unwrap_or_default();
-        let broker = table
-            .get("broker")
-            .and_then(|of| of.get("address")?.as_str());
-        if broker == Some(address) {
+        let new = settings.parse::<toml::Table>().unwrap_or_default();
+        if has_all(&table, &new) {
             return Ok(None);
         }
         let beside = path.with_extension("toml.before");
@@ -226,12 +233,16 @@ mod test {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("edge-node.toml");
         let new = |address: &str| format!("[broker]\naddress = \"{address}\"\n");
-        assert_eq!(configure(&path, &new("a:1"), "a:1").unwrap(), None);
+        assert_eq!(configure(&path, &new("a:1")).unwrap(), None);
         let added = format!("{}[jobs]\ncpu_milli = 4000\n", new("a:1"));
         std::fs::write(&path, &added).unwrap();
-        assert_eq!(configure(&path, &new("a:1"), "a:1").unwrap(), None);
+        assert_eq!(configure(&path, &new("a:1")).unwrap(), None);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), added);
-        let beside = configure(&path, &new("b:1"), "b:1").unwrap().unwrap();
+        let moved = format!("region = \"north\"\n{}", new("a:1"));
+        let beside = configure(&path, &moved).unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(beside).unwrap(), added);
+        std::fs::write(&path, &added).unwrap();
+        let beside = configure(&path, &new("b:1")).unwrap().unwrap();
         assert_eq!(std::fs::read_to_string(beside).unwrap(), added);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), new("b:1"));
     }

@@ -50,14 +50,13 @@ impl Target {
                     named: url,
                 });
             }
-            (None, None) if broker.url.is_none() => match development_key(&data) {
+            (None, None) if broker.url.is_none() => match development_key(broker, &data, &url) {
                 Some(key) => Some(key),
                 None => profiles.key_for(&url)?.map(str::to_owned),
             },
             (None, None) => match profiles.key_for(&url)? {
                 Some(key) => Some(key.to_owned()),
-                None if is_of(broker, &data, &url) => development_key(&data),
-                None => None,
+                None => development_key(broker, &data, &url),
             },
         };
         let key = plain_key(key.as_deref().unwrap_or_default())?.to_owned();
@@ -84,23 +83,28 @@ pub(crate) fn plain_key(key: &str) -> Result<&str, ClientError> {
     }
 }
 
-fn development_key(data: &Path) -> Option<String> {
-    std::fs::read_to_string(data.join("dev.key")).ok()
+/// The development key under `data`, if it is for the broker at `url`.
+fn development_key(broker: &Broker, data: &Path, url: &str) -> Option<String> {
+    let is_of_up = crate::up::running_url(data).is_some_and(|of| is_same(&of, url));
+    let is_named = broker.data.is_some() && port_here(url).is_some();
+    let is_for_it = is_of_up || is_named;
+    is_for_it.then(|| std::fs::read_to_string(data.join("dev.key")).ok())?
 }
 
-/// Whether the development key under `data` is for the broker at `url`, which was named.
-fn is_of(broker: &Broker, data: &Path, url: &str) -> bool {
-    same_broker(url, &url_of(data)) || (broker.data.is_some() && is_on_this_machine(url))
+/// Whether two addresses are the same broker's; this machine has several names.
+fn is_same(a: &str, b: &str) -> bool {
+    let (a_here, b_here) = (port_here(a), port_here(b));
+    same_broker(a, b) || (a_here.is_some() && a_here == b_here)
 }
 
-fn is_on_this_machine(url: &str) -> bool {
-    let uri = url.parse::<Uri>().ok();
-    let Some(host) = uri.as_ref().and_then(Uri::host) else {
-        return false;
-    };
+/// The port of an address on this machine; 0 for the scheme's.
+fn port_here(url: &str) -> Option<u16> {
+    let uri = url.parse::<Uri>().ok()?;
+    let host = uri.host()?;
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
-    host == "localhost" || address.parse().is_ok_and(is_loopback)
+    let is_here = host == "localhost" || address.parse().is_ok_and(is_loopback);
+    is_here.then(|| uri.port_u16().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -193,6 +197,20 @@ mod test {
             "http://10.0.0.1:8080",
         ] {
             assert_eq!(key(&asked(Some(stranger)), &none), "", "{stranger}");
+        }
+        // Without a word of the directory only its own `up` is meant, whatever listens where one would.
+        std::fs::write(dir.path().join("up.url"), "http://127.0.0.1:9").unwrap();
+        for (url, is_its) in [
+            ("http://localhost:9", true),
+            ("http://[::1]:9/", true),
+            ("http://127.0.0.1:10", false),
+        ] {
+            let unnamed = Broker {
+                url: Some(url.to_owned()),
+                ..nobody()
+            };
+            let found = development_key(&unnamed, dir.path(), url);
+            assert_eq!(found.is_some(), is_its, "{url}");
         }
         // Its own `up` may listen anywhere.
         std::fs::write(dir.path().join("up.url"), "http://10.0.0.1:8080").unwrap();
