@@ -5286,7 +5286,10 @@ export interface operations {
     };
     put_evidence: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Its leaf, 64 hex digits. Without it one of the newest receipts has to name the bytes. */
+                receipt?: string;
+            };
             header?: never;
             path: {
                 /** @description SHA-256 of the bytes, 64 hex digits. */
