@@ -1,5 +1,5 @@
 //! How sessions ended, on disk: `<data>/ended/<session>.json`, one each, of the last
-//! [`ENDED_KEPT_MAX`](crate::limits::ENDED_KEPT_MAX).
+//! [`ENDED_KEPT_MAX`].
 //!
 //! ```text
 //!   runs --it ends--> ending on disk --taken apart--> record gone --> journal released --> reported

@@ -1,5 +1,7 @@
 //! Links to watch a session, and what a watcher learns.
 
+#[cfg(doc)]
+use super::Ticket;
 use crate::attach::IceServer;
 use crate::id::WatchLinkId;
 use crate::unit::UnixMillis;

@@ -1,5 +1,7 @@
 //! The first words of a control stream, and what each side can do.
 
+#[cfg(doc)]
+use super::{DenyReason, FromEdge, SessionReport};
 use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,7 @@
 //! What a node is told to do, and what becomes of it.
 
+#[cfg(doc)]
+use super::{FAULT_FEATURE, Inventory, USED_FEATURE};
 use crate::api::{EndReason, StartProgress};
 use crate::id::{AttachmentId, SessionId};
 use crate::usage::UsageFacts;
