@@ -332,7 +332,13 @@ async fn a_rolling_restart_loses_no_session_and_no_place() {
     let guest = at(&guest, &a);
     assert_eq!(guest.delete(&path(&session)).await.status, 202);
     edge.stop_next(&started).await;
-    assert_eq!(of(&edge.start_next().await), waits);
+    // The order to stop may come twice: the node has attached a moment ago, and what it has not acked is said again.
+    let next = loop {
+        if let Some(session) = edge.expect_start_or_stop().await {
+            break session;
+        }
+    };
+    assert_eq!(next.as_str(), waits);
 }
 
 /// Whether the session is playing before long; it must not end meanwhile.
