@@ -262,7 +262,7 @@ pub async fn change_beside(at: &LedgerAt, me: &BrokerId, op: Op) -> Result<Appli
 
 /// Brings the tables up to date. What a newer broker has added is left alone, unless it says that
 /// this one must not go on.
-async fn migrate(
+pub(super) async fn migrate(
     engine: Engine,
     connection: &mut AnyConnection,
     name: &str,
@@ -307,6 +307,11 @@ impl SqlLedger {
 pub(super) async fn of_schema(at: &LedgerAt, version: i64) -> AnyConnection {
     let source = Source::new(at).expect("a ledger");
     let mut connection = source.connect().await.expect("an engine");
+    if source.engine == Engine::Postgres {
+        // A database of the suite has all tables already.
+        let none = sqlx::raw_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+        none.execute(&mut connection).await.expect("no tables");
+    }
     let mut migrations = migrations(source.engine).to_vec();
     migrations.retain(|migration| migration.version <= version);
     let migrator = Migrator::with_migrations(migrations);

@@ -63,7 +63,7 @@ macro_rules! suite {
             let Some(server) = place::Server::start() else { return };
             let mut failed = Vec::new();
             $(
-                let place = server.database(stringify!($name)).await;
+                let place = server.copy(stringify!($name)).await;
                 let alone = tokio::task::LocalSet::new();
                 let test = alone.spawn_local($($of)::+(place));
                 if alone.run_until(test).await.is_err() {

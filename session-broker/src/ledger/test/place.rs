@@ -1,12 +1,15 @@
 //! Where a test's ledger is.
 
 use crate::ledger::LedgerAt;
+use crate::ledger::dialect::Engine;
+use crate::ledger::store::migrate;
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// Where a ledger is; what is needed for it goes with the last of its places.
 #[derive(Clone)]
@@ -40,7 +43,12 @@ impl Place {
 pub(super) struct Server {
     dir: PathBuf,
     url: String,
+    /// Whether [`PATTERN`] is there.
+    has_pattern: OnceCell<()>,
 }
+
+/// A database with its tables, and nothing in them.
+const PATTERN: &str = "pattern";
 
 impl Server {
     /// `None`, with a word, where the machine has none and the caller said to go on without.
@@ -57,6 +65,7 @@ impl Server {
         Some(Self {
             dir: lines.next().unwrap().into(),
             url: lines.next().unwrap().to_owned(),
+            has_pattern: OnceCell::new(),
         })
     }
 
@@ -77,22 +86,42 @@ impl Server {
         Some(server)
     }
 
+    /// A new one, whose tables are made when it is opened.
     pub(super) async fn database(&self, name: &str) -> Place {
-        sqlx::any::install_default_drivers();
-        // Names end after 63 bytes.
-        let name = &name[..name.len().min(60)];
-        let options: AnyConnectOptions = self.url.parse().unwrap();
-        let mut connection = options.connect().await.unwrap();
-        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::raw_sql(create)
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        connection.close().await.unwrap();
+        self.ask(format!("CREATE DATABASE {}", short(name))).await;
+        self.place(name)
+    }
+
+    /// A new one with its tables: a copy, in a fraction of the time that all migrations take.
+    pub(super) async fn copy(&self, name: &str) -> Place {
+        let made = self.has_pattern.get_or_init(|| async {
+            let mut connection = self.database(PATTERN).await.connect().await;
+            let migrated = migrate(Engine::Postgres, &mut connection, PATTERN).await;
+            migrated.unwrap();
+            connection.close().await.unwrap();
+        });
+        made.await;
+        let name = short(name);
+        self.ask(format!("CREATE DATABASE {name} TEMPLATE {PATTERN}"))
+            .await;
+        self.place(name)
+    }
+
+    fn place(&self, name: &str) -> Place {
+        let to = format!("/{}?", short(name));
         Place {
-            at: LedgerAt::Postgres(self.url.replace("/postgres?", &format!("/{name}?"))),
+            at: LedgerAt::Postgres(self.url.replace("/postgres?", &to)),
             _dir: None,
         }
+    }
+
+    async fn ask(&self, statement: String) {
+        sqlx::any::install_default_drivers();
+        let options: AnyConnectOptions = self.url.parse().unwrap();
+        let mut connection = options.connect().await.unwrap();
+        let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection);
+        done.await.unwrap();
+        connection.close().await.unwrap();
     }
 
     /// Ends it as a crash does, and starts it again.
@@ -107,6 +136,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         script(&["drop", self.dir.to_str().unwrap()]);
     }
+}
+
+/// Names end after 63 bytes.
+fn short(name: &str) -> &str {
+    &name[..name.len().min(60)]
 }
 
 fn script(args: &[&str]) -> String {
