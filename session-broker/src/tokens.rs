@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use nearlight_kit::files::write_atomic;
+use nearlight_proof::key::SecretKey;
 use nearlight_protocol::endpoint::EndpointClaims;
 use nearlight_protocol::grant::{
     ENDPOINT_SCOPED_TYP, ENDPOINT_TYP, GRANT_TYP, Grant, ISSUER, TICKET_TYP,
@@ -129,7 +130,8 @@ pub struct DeviceClaims {
 /// The broker's signing key, and those that it believes.
 #[derive(Clone)]
 pub struct Signer {
-    sign: EncodingKey,
+    /// As it was read: `jsonwebtoken` would read its key, and multiply for the public half, once a signature.
+    sign: Arc<SecretKey>,
     key_id: String,
     /// Our own first. Held for a look-up.
     known: Arc<RwLock<Vec<Known>>>,
@@ -181,8 +183,8 @@ impl Signer {
     fn from_seed(seed: &[u8; SEED_BYTES]) -> Result<Self, KeyError> {
         let mut der = PKCS8_PREFIX.to_vec();
         der.extend(seed);
-        let sign = EncodingKey::from_ed_der(&der);
-        let mut jwk = Jwk::from_encoding_key(&sign, Algorithm::EdDSA).map_err(KeyError::Crypto)?;
+        let read = EncodingKey::from_ed_der(&der);
+        let mut jwk = Jwk::from_encoding_key(&read, Algorithm::EdDSA).map_err(KeyError::Crypto)?;
         let verify = DecodingKey::from_jwk(&jwk).map_err(KeyError::Crypto)?;
         let public = verify.try_get_as_bytes().map_err(KeyError::Crypto)?;
         let key_id = URL_SAFE_NO_PAD.encode(&Sha256::digest(public)[..12]);
@@ -194,7 +196,7 @@ impl Signer {
             jwk,
         };
         Ok(Self {
-            sign,
+            sign: Arc::new(SecretKey::from_seed(seed)),
             key_id,
             known: Arc::new(RwLock::new(vec![own])),
         })
@@ -300,12 +302,20 @@ impl Signer {
         self.decode(DEVICE_TYP, token)
     }
 
+    /// A JWS in its compact form (RFC 7515 section 7.1).
     fn encode<T: Serialize>(&self, typ: &str, claims: &T) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(typ.to_owned());
         header.kid = Some(self.key_id.clone());
-        jsonwebtoken::encode(&header, claims, &self.sign)
-            .expect("the key was used once when it was loaded, and the claims are plain JSON")
+        let header = serde_json::to_vec(&header).expect("a header is strings");
+        let claims = serde_json::to_vec(claims).expect("claims are plain JSON");
+        let mut token = URL_SAFE_NO_PAD.encode(header);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = self.sign.sign(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        token
     }
 
     fn decode<T: for<'de> Deserialize<'de>>(

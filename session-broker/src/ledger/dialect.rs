@@ -7,9 +7,12 @@
 //!
 //! ```text
 //! UPDATE slot SET epoch = r.epoch FROM {rows slot_id text, epoch bigint} WHERE slot.slot_id = r.slot_id
-//!   SQLite:      FROM (SELECT value ->> 'slot_id' AS slot_id, … FROM json_each($1)) AS r
+//!   SQLite:      FROM (SELECT value ->> 'slot_id' AS slot_id, … FROM jsonb_each($1)) AS r
 //!   PostgreSQL:  FROM json_to_recordset($1::json) AS r(slot_id text, epoch bigint)
 //! ```
+//!
+//! SQLite's `jsonb_each`, and not `json_each`: a row is asked for once a column, and the latter writes the whole
+//! of it out as text each time, to be parsed again.
 //!
 //! `{still CONDITION}` is a condition on the row that was found by its key. PostgreSQL must not plan with
 //! it: of a table that it has not counted yet it takes `IS NULL` or `= 'queued'` to hold for one row in
@@ -70,7 +73,7 @@ impl Engine {
                     // A String takes whatever is written to it.
                     let _ = write!(select, "{comma}value ->> '{name}' AS {name}");
                 }
-                format!("(SELECT {select} FROM json_each($1)) AS r")
+                format!("(SELECT {select} FROM jsonb_each($1)) AS r")
             }
         }
     }
@@ -140,7 +143,7 @@ mod test {
         assert_eq!(
             Engine::Sqlite.render(statement),
             "UPDATE a SET n = r.n FROM (SELECT value ->> 'id' AS id, value ->> 'n' AS n \
-             FROM json_each($1)) AS r WHERE a.id = r.id"
+             FROM jsonb_each($1)) AS r WHERE a.id = r.id"
         );
     }
 
