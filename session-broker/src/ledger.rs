@@ -43,6 +43,7 @@ use std::time::Duration;
 mod apps;
 mod basis;
 mod batch;
+mod checkpoints;
 mod checks;
 mod dialect;
 mod disputes;

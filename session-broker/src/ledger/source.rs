@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 /// WAL with FULL: what was acked survives a power cut. What a statement could have to undo stays in memory
 /// and not in a file of its own, and the cache holds the pages of a group of changes: else they are written twice.
-/// Four times SQLite's usual pages between two checkpoints: those that many groups change are copied once.
+/// Sixteen times SQLite's usual pages between two checkpoints of the writer's own: [`super::checkpoints`] copies before.
 const SQLITE_WRITER: &str = "
     PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
-    PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4000";
+    PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 16000";
 
 /// A broker that hangs within a transaction holds up no other one, and waits for none for ever. It says
 /// its next statement within milliseconds, or it is not there: what it has locked (its own row, which

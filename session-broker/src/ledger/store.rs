@@ -1,6 +1,7 @@
 //! The ledger in an engine: one writer, a few readers.
 
 use super::basis::Basis;
+use super::checkpoints;
 use super::dialect::Engine;
 use super::readers::{LONG, Readers, SHORT};
 use super::schema::{MIGRATIONS, migrations};
@@ -139,11 +140,13 @@ impl SqlLedger {
         let engine = source.engine;
         let tx = Tx::new(engine, connection);
         let id = me.id.clone();
+        let beside = source.clone();
         let writer = Writer::open(source, tx, me, shutdown.token()).await;
         let writer = writer.map_err(|source| OpenError::Term { name, source })?;
         let (setbacks, written) = (writer.setbacks(), writer.written());
         let (sender, jobs) = mpsc::channel(WAITING_MAX);
         shutdown.spawn(writer.run(jobs));
+        shutdown.spawn(checkpoints::run(beside, written.clone(), shutdown.token()));
         Ok(Self {
             readers,
             long,
