@@ -14,7 +14,7 @@
 //! **What it does not know:** what came after the back-up. Sessions that a node still runs then, and
 //! the ledger has not, are stopped when it attaches.
 
-use crate::config::Config;
+use crate::config::{Config, LogAt};
 use crate::ledger::{Applied, LedgerAt, LogChange, Op};
 use crate::receipts;
 use crate::seal::FORMER_KEY_FILE;
@@ -301,10 +301,12 @@ async fn rename_log(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The directory of a log whose tiles are this broker's alone; who gave another one backs that up.
+/// The directory of a log whose tiles are this broker's alone; who gave another one, or a bucket, backs that up.
 fn own_log(config: &Config) -> Option<PathBuf> {
-    let log = config.log.as_ref()?;
-    log.dir.starts_with(&config.data).then(|| log.dir.clone())
+    match &config.log.as_ref()?.at {
+        LogAt::Directory(dir) => dir.starts_with(&config.data).then(|| dir.clone()),
+        LogAt::Objects(_) => None,
+    }
 }
 
 fn restore_ledger(ledger: &LedgerAt, from: &Path, manifest: &Manifest) -> anyhow::Result<()> {

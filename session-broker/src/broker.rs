@@ -381,13 +381,14 @@ fn receipts(
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<Arc<Receipts>>> {
     let Some(settings) = &config.log else {
-        tracing::info!("no `log.dir` that brokers of this ledger share: no log of receipts");
+        tracing::info!(
+            "no `log.objects` or `log.dir` that brokers of this ledger share: no log of receipts"
+        );
         return Ok(None);
     };
     let keys = Keys::open_in(&config.pki)?;
-    Ok(Some(Receipts::start(
-        settings, keys, ledger, clock, shutdown,
-    )))
+    let started = Receipts::start(settings, keys, ledger, clock, shutdown);
+    Ok(Some(started.context("log.objects")?))
 }
 
 /// What receipts come to.

@@ -23,7 +23,7 @@ mod turn;
 
 pub use checks::Checks;
 pub use jobs::JobsFile;
-pub use log::{LogFile, LogSettings, WitnessSettings};
+pub use log::{LogAt, LogFile, LogSettings, ObjectsFile, ObjectsSettings, WitnessSettings};
 pub use nearness::{
     GeoipFile, NearnessSettings, PlacementFile, RegionFile, RegionSettings, StepFile,
 };

@@ -28,6 +28,7 @@ mod entry;
 mod evidence;
 mod issue;
 mod keys;
+mod objects;
 mod reader;
 mod recent;
 mod sequencer;
@@ -45,7 +46,7 @@ pub(crate) use sequencer::Published;
 pub(crate) use witnesses::LINES_BYTES_MAX;
 
 use crate::checks::ChainSecret;
-use crate::config::LogSettings;
+use crate::config::{LogAt, LogSettings};
 use crate::ledger::{Ledger, ReceiptQuery, StoreError};
 use crate::time::Clock;
 use batch::Job;
@@ -59,6 +60,7 @@ use nearlight_proof::log::proof::LogProof;
 use nearlight_proof::log::tile::{TILE_WIDTH, Tile};
 use nearlight_proof::log::tree;
 use nearlight_proof::receipt::statement::Statement;
+use objects::Objects;
 use recent::Recent;
 use sequencer::Sequencer;
 use std::io;
@@ -81,7 +83,7 @@ pub(crate) enum LogError {
     #[error("too many receipts wait for their place; come back in a moment")]
     Busy,
     /// The store failed.
-    #[error("the store of the log failed: {0}; look at the disk or the share that `log.dir` is on")]
+    #[error("the store of the log failed: {0}; look at what `log.dir` or `log.objects` names")]
     Store(Arc<io::Error>),
     /// The ledger failed.
     #[error("the ledger failed while the log was written: {0}")]
@@ -185,14 +187,20 @@ pub(crate) struct Receipts {
 
 impl Receipts {
     /// Opens the log, and starts what writes it.
+    ///
+    /// # Errors
+    /// The store of objects cannot be spoken to as the settings have it.
     pub(crate) fn start(
         settings: &LogSettings,
         keys: Keys,
         ledger: &Arc<dyn Ledger>,
         clock: Clock,
         shutdown: &Shutdown,
-    ) -> Arc<Self> {
-        let store: Arc<dyn Store> = Arc::new(Directory::new(settings.dir.clone()));
+    ) -> io::Result<Arc<Self>> {
+        let store: Arc<dyn Store> = match &settings.at {
+            LogAt::Directory(dir) => Arc::new(Directory::new(dir.clone())),
+            LogAt::Objects(at) => Arc::new(Objects::new(at)?),
+        };
         let keys = Arc::new(keys);
         let origin = settings.origin.clone().unwrap_or_else(|| keys.origin());
         let (published, shown) = watch::channel(None);
@@ -221,7 +229,7 @@ impl Receipts {
         shutdown.spawn(directory::keep(receipts.clone(), shutdown.token()));
         shutdown.spawn(evidence::keep(receipts.clone(), shutdown.token()));
         shutdown.spawn(witnesses::keep(receipts.clone(), shutdown.token()));
-        receipts
+        Ok(receipts)
     }
 
     /// Appends an entry. Once this is `Ok`, nothing takes it back; the same entry has one place.

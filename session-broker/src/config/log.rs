@@ -1,6 +1,7 @@
 //! `[log]`: the log of receipts.
 
 use super::InvalidConfig;
+use super::oidc::check_url;
 use nearlight_proof::key::SecretKey;
 use nearlight_proof::log::note::{Algorithm, VerifierKey};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,50 @@ pub struct LogFile {
     pub operator: String,
     pub witnesses: Vec<String>,
     pub quorum: usize,
+    pub objects: ObjectsFile,
+}
+
+/// What the file says of a store of objects. It explains each.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "configs/session-broker.toml is their documentation"
+)]
+pub struct ObjectsFile {
+    pub endpoint: String,
+    pub region: String,
+    pub bucket: String,
+    pub prefix: String,
+    pub access_key: String,
+    pub secret_key_file: PathBuf,
+}
+
+/// A store of objects that speaks S3's protocol.
+#[derive(Clone, Debug, Serialize)]
+pub struct ObjectsSettings {
+    /// Its URL.
+    pub endpoint: String,
+    /// What its signatures name.
+    pub region: String,
+    /// The bucket, which is there.
+    pub bucket: String,
+    /// What the names of the log's objects begin with.
+    pub prefix: String,
+    /// The id of the key.
+    pub access_key: String,
+    /// The key.
+    #[serde(skip)]
+    pub secret_key: String,
+}
+
+/// Where the log's files are.
+#[derive(Clone, Debug, Serialize)]
+pub enum LogAt {
+    /// In a directory.
+    Directory(PathBuf),
+    /// In a bucket.
+    Objects(ObjectsSettings),
 }
 
 /// A witness.
@@ -37,7 +82,7 @@ pub struct WitnessSettings {
 #[derive(Clone, Debug, Serialize)]
 pub struct LogSettings {
     /// Where tiles are.
-    pub dir: PathBuf,
+    pub at: LogAt,
     /// The name of a log that is begun here; `None` for one that is made of its key.
     pub origin: Option<String>,
     /// Who runs it.
@@ -50,7 +95,8 @@ pub struct LogSettings {
 }
 
 impl LogFile {
-    /// The settings, `None` where there is no log: several brokers, and no directory that all of them have.
+    /// The settings, `None` where there is no log: several brokers, and neither bucket nor directory that all of
+    /// them have.
     pub(super) fn checked(
         &self,
         data: &Path,
@@ -72,14 +118,20 @@ impl LogFile {
             let problem = "is empty or too long; say in up to 64 bytes who runs this network";
             return Err(wrong("log.operator", problem.to_owned()));
         }
+        let objects = self.objects.checked()?;
         let given = !self.dir.as_os_str().is_empty();
-        let dir = match (given, is_shared) {
-            (true, _) => self.dir.clone(),
-            (false, false) => data.join("log"),
-            (false, true) => return Ok(None),
+        let at = match (objects, given, is_shared) {
+            (Some(_), true, _) => {
+                let problem = "is set beside log.objects: the log is in a directory or in a bucket";
+                return Err(wrong("log.dir", problem.to_owned()));
+            }
+            (Some(objects), false, _) => LogAt::Objects(objects),
+            (None, true, _) => LogAt::Directory(self.dir.clone()),
+            (None, false, false) => LogAt::Directory(data.join("log")),
+            (None, false, true) => return Ok(None),
         };
         Ok(Some(LogSettings {
-            dir,
+            at,
             origin,
             operator: self.operator.clone(),
             witnesses: self.witnesses()?,
@@ -129,6 +181,39 @@ impl LogFile {
     }
 }
 
+impl ObjectsFile {
+    /// The settings, `None` without a bucket.
+    fn checked(&self) -> Result<Option<ObjectsSettings>, InvalidConfig> {
+        if self.bucket.is_empty() {
+            return Ok(None);
+        }
+        check_url("log.objects.endpoint", &self.endpoint)?;
+        let wrong = |key, problem: String| InvalidConfig::Value { key, problem };
+        if self.access_key.is_empty() {
+            let problem = "is missing: the id of a key that may read, write, list and remove below the prefix";
+            return Err(wrong("log.objects.access_key", problem.to_owned()));
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+        if !self.prefix.bytes().all(is_plain) {
+            let problem = "has other characters than letters, digits, `-`, `.`, `_` and `/`";
+            return Err(wrong("log.objects.prefix", problem.to_owned()));
+        }
+        let file = self.secret_key_file.display();
+        let secret = std::fs::read_to_string(&self.secret_key_file).map_err(|error| {
+            let problem = format!("cannot be read: {file}: {error}; write the secret key into it");
+            wrong("log.objects.secret_key_file", problem)
+        })?;
+        Ok(Some(ObjectsSettings {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.clone(),
+            access_key: self.access_key.clone(),
+            secret_key: secret.trim().to_owned(),
+        }))
+    }
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
@@ -146,11 +231,12 @@ mod test {
             operator: "o".to_owned(),
             witnesses: witnesses.to_vec(),
             quorum,
+            objects: ObjectsFile::default(),
         };
         let checked = |file: &LogFile| file.checked(Path::new("/d"), false);
         let two = [format!("{} https://w.example/log/", key(1)), key(2)];
         let good = checked(&file(&two, 2)).unwrap().unwrap();
-        assert_eq!(good.dir, Path::new("/d/log"));
+        assert!(matches!(&good.at, LogAt::Directory(dir) if dir == Path::new("/d/log")));
         assert_eq!(
             good.witnesses[0].url.as_deref(),
             Some("https://w.example/log")
@@ -175,5 +261,49 @@ mod test {
         let mut named = file(&[], 0);
         named.origin = "two words".to_owned();
         assert!(checked(&named).is_err());
+    }
+    #[test]
+    fn a_bucket_is_reached_over_tls_with_a_key_and_is_no_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "s3cret\n").unwrap();
+        let good = LogFile {
+            dir: PathBuf::new(),
+            origin: String::new(),
+            operator: "o".to_owned(),
+            witnesses: Vec::new(),
+            quorum: 0,
+            objects: ObjectsFile {
+                endpoint: "https://s3.example".to_owned(),
+                region: "eu-1".to_owned(),
+                bucket: "receipts".to_owned(),
+                prefix: "region/log".to_owned(),
+                access_key: "id".to_owned(),
+                secret_key_file: secret,
+            },
+        };
+        let checked = |file: &LogFile| file.checked(Path::new("/d"), true);
+        let settings = checked(&good).unwrap().unwrap();
+        assert!(matches!(settings.at, LogAt::Objects(at) if at.secret_key == "s3cret"));
+        type Change = fn(&mut LogFile);
+        let wrong: [(&str, Change); 5] = [
+            ("log.dir", |f| f.dir = "/shared".into()),
+            ("log.objects.endpoint", |f| {
+                f.objects.endpoint = "http://s3.example".to_owned();
+            }),
+            ("log.objects.access_key", |f| f.objects.access_key.clear()),
+            ("log.objects.prefix", |f| {
+                f.objects.prefix = "a b".to_owned()
+            }),
+            ("log.objects.secret_key_file", |f| {
+                f.objects.secret_key_file = "/nowhere/secret".into();
+            }),
+        ];
+        for (key, change) in wrong {
+            let mut file = good.clone();
+            change(&mut file);
+            let error = checked(&file).unwrap_err().to_string();
+            assert!(error.contains(key), "{key}: {error}");
+        }
     }
 }

@@ -96,7 +96,7 @@ fn wrong(key: &'static str, problem: impl Into<String>) -> InvalidConfig {
 }
 
 /// Plain http is for loopback: whoever is on the way could be anybody.
-fn check_url(key: &'static str, text: &str) -> Result<(), InvalidConfig> {
+pub(super) fn check_url(key: &'static str, text: &str) -> Result<(), InvalidConfig> {
     let url = Url::parse(text).map_err(|error| wrong(key, format!("is no URL: {error}")))?;
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

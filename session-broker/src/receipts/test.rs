@@ -2,6 +2,7 @@
 //! checkpoint that anybody could see.
 
 use super::edge::Edge;
+use super::objects::server::Server;
 use super::sequencer::Sequencer;
 use super::store::Object;
 use super::*;
@@ -29,9 +30,10 @@ mod fragile;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A log in a directory, and what was seen of it.
+/// A log in a directory, or in a bucket, and what was seen of it.
 struct Log {
     dir: TempDir,
+    store: Arc<dyn Store>,
     ledger: FaultyLedger,
     shutdown: Shutdown,
     /// Leaves by place, as they were answered.
@@ -42,9 +44,21 @@ struct Log {
 impl Log {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Directory::new(dir.path().join("log")));
+        Self::on(dir, store).await
+    }
+
+    /// In a bucket of a store that lives as long as it is named.
+    async fn in_bucket(server: &Server) -> Self {
+        let store = Objects::new(&server.settings("log")).unwrap();
+        Self::on(tempfile::tempdir().unwrap(), Arc::new(store)).await
+    }
+
+    async fn on(dir: TempDir, store: Arc<dyn Store>) -> Self {
         let (ledger, shutdown) = open(&dir.path().join("ledger.sqlite")).await;
         Self {
             dir,
+            store,
             ledger,
             shutdown,
             answered: Vec::new(),
@@ -90,7 +104,7 @@ impl Log {
     }
 
     fn healthy(&self) -> Replica {
-        self.replica(Fragile::new(&self.tiles()))
+        self.replica(Fragile::new(self.store.clone()))
     }
 
     /// Notes what a replica answered and showed.
@@ -102,12 +116,12 @@ impl Log {
 
     /// All that was shown is one history, and all that was answered stands in it, once.
     fn check(&self) {
-        let store = Directory::new(self.tiles());
+        let store = &*self.store;
         let mut seen = self.seen.clone();
         seen.sort_by_key(|shown| shown.size);
         for pair in seen.windows(2) {
             let (old, new) = (&pair[0], &pair[1]);
-            let proof = reader::consistency(&store, old.size, new.size)
+            let proof = reader::consistency(store, old.size, new.size)
                 .unwrap()
                 .unwrap();
             let extended =
@@ -122,12 +136,12 @@ impl Log {
         let mut places = std::collections::BTreeMap::new();
         for (place, hash) in &self.answered {
             assert!(*place < last.size, "{place} was answered and is not there");
-            let entry = reader::entry(&store, last.size, *place).unwrap().unwrap();
+            let entry = reader::entry(store, last.size, *place).unwrap().unwrap();
             assert_eq!(leaf(&entry), *hash, "{place}");
             let before = places.insert(*hash, *place);
             assert!(before.is_none_or(|before| before == *place));
         }
-        let edge = Edge::load(last.size, &store).unwrap().unwrap();
+        let edge = Edge::load(last.size, store).unwrap().unwrap();
         assert_eq!(edge.root(), last.root);
     }
 }
@@ -223,13 +237,23 @@ fn signed(statement: &Statement) -> Vec<u8> {
 /// A process that dies at any of its writes, before or after it: the next one goes on where it was.
 #[tokio::test]
 async fn a_crash_at_any_write_loses_nothing_and_contradicts_nothing() {
-    let mut log = Log::new().await;
+    crash_at_writes(Log::new().await, &[Ends::Before, Ends::After], 1).await;
+}
+
+#[tokio::test]
+async fn nor_does_one_with_a_log_in_a_bucket() {
+    if let Some(server) = Server::start() {
+        crash_at_writes(Log::in_bucket(&server).await, &[Ends::After], 3).await;
+    }
+}
+
+async fn crash_at_writes(mut log: Log, ends: &[Ends], step: usize) {
     let mut next = 0;
-    for ends in [Ends::Before, Ends::After] {
-        for write in 0.. {
+    for &ends in ends {
+        for write in (0..).step_by(step) {
             let batch = plain(next..next + 150);
             next += 150;
-            let store = Fragile::new(&log.tiles());
+            let store = Fragile::new(log.store.clone());
             let mut replica = log.replica(store.clone());
             replica.sequencer.look().await;
             let writes = store.state.lock().unwrap().writes;
@@ -261,11 +285,21 @@ async fn a_crash_at_any_write_loses_nothing_and_contradicts_nothing() {
 /// had been.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_replica_never_forks_the_log() {
-    let mut log = Log::new().await;
+    pause_at_writes(Log::new().await, &[Ends::Before, Ends::After], 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_one_with_a_log_in_a_bucket_that_is_paused() {
+    if let Some(server) = Server::start() {
+        pause_at_writes(Log::in_bucket(&server).await, &[Ends::Before], 3).await;
+    }
+}
+
+async fn pause_at_writes(mut log: Log, ends: &[Ends], step: usize) {
     let mut next = 0;
-    for ends in [Ends::Before, Ends::After] {
-        for write in 0..8 {
-            let store = Fragile::new(&log.tiles());
+    for &ends in ends {
+        for write in (0..8).step_by(step) {
+            let store = Fragile::new(log.store.clone());
             let (mut paused, mut other) = (log.replica(store.clone()), log.healthy());
             paused.sequencer.look().await;
             let (told, reached) = std_mpsc::channel();

@@ -2,13 +2,14 @@
 
 use super::super::directory::Logged;
 use super::*;
+use crate::config::LogAt;
 use crate::ledger::ReceiptQuery;
 use nearlight_proof::encoding::sha256;
 use nearlight_proof::key::SecretKey;
 
 pub(super) fn started(log: &Log) -> (Arc<Receipts>, Arc<dyn Ledger>) {
     let settings = LogSettings {
-        dir: log.tiles(),
+        at: LogAt::Directory(log.tiles()),
         origin: Some("log.example".to_owned()),
         operator: "near".to_owned(),
         witnesses: Vec::new(),
@@ -17,6 +18,7 @@ pub(super) fn started(log: &Log) -> (Arc<Receipts>, Arc<dyn Ledger>) {
     let ledger: Arc<dyn Ledger> = Arc::new(log.ledger.clone());
     let keys = Keys::of(&[1; 32]);
     let receipts = Receipts::start(&settings, keys, &ledger, Clock::start(), &log.shutdown);
+    let receipts = receipts.unwrap();
     (receipts, ledger)
 }
 

@@ -1,9 +1,8 @@
 //! A store whose process dies, or stands still, at a write of the test's choice.
 
-use super::super::store::{Directory, Object, Store};
+use super::super::store::{Object, Store};
 use super::PATIENCE;
 use std::io;
-use std::path::Path;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex as Lock};
 
@@ -19,7 +18,7 @@ pub(super) enum Ends {
 /// A store whose process dies, or stands still, at a certain write.
 #[derive(Debug)]
 pub(super) struct Fragile {
-    inner: Directory,
+    inner: Arc<dyn Store>,
     pub(super) state: Lock<State>,
 }
 
@@ -33,9 +32,9 @@ pub(super) struct State {
 }
 
 impl Fragile {
-    pub(super) fn new(dir: &Path) -> Arc<Self> {
+    pub(super) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
-            inner: Directory::new(dir.to_owned()),
+            inner,
             state: Lock::default(),
         })
     }
