@@ -6,6 +6,8 @@
 #                                            edge node's data directory (./data/edge)
 #   images.sh         [--data DIR] [APP...]  docker where an engine answers, sandbox where not
 #   images.sh jobs    [JOB...]               images nearlight/job-<job>:1 of configs/jobs/, in Docker
+#   images.sh edge                           the image nearlight/edge:1, a node on Debian 13 (docs/gpu.md), with the
+#                                            programs of this release build
 #
 # APP: freedoom neverball calibrate x11; without any: the catalogue's. JOB: a folder of configs/jobs; without
 # any: all but vllm, which is ten gigabytes and needs a GPU.
@@ -30,12 +32,13 @@ main() {
     local runtime=
     local apps=()
     if [ "${1:-}" = jobs ]; then shift; make_jobs "$@"; return; fi
+    if [ "${1:-}" = edge ]; then make_edge; return; fi
     while [ $# -gt 0 ]; do
         case $1 in
             docker | sandbox) runtime=$1 ;;
             --data) shift; DATA=${1:?--data needs a directory} ;;
             --data=*) DATA=${1#--data=} ;;
-            -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
+            -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
             -*) die "unknown option $1; see images.sh --help" ;;
             *) [ -d "$IMAGES/$1" ] || die "there is no image $1; see configs/images/"; apps+=("$1") ;;
         esac
@@ -179,6 +182,27 @@ bootstrap() {
         "$SUITE" "$tar.part" || die "mmdebstrap cannot make a Debian $SUITE; its last words are above" \
         "It needs a Debian mirror: check the network and /etc/apt."
     mv "$tar.part" "$tar"
+}
+
+# ---- edge -----------------------------------------------------------------------------------
+
+# The system is a stage of the recipe; the programs that the recipe would compile are at hand.
+make_edge() {
+    local programs=(edge-node edge-worker edge-prover) paths=("$IMAGES/edge") name current wanted
+    docker version >/dev/null 2>&1 || die "no Docker engine answers" "Start one: scripts/docker.sh start"
+    for name in "${programs[@]}"; do paths+=("$(binary "$name")"); done
+    wanted=$(content_hash "${paths[@]}")
+    current=$(docker image inspect -f "{{index .Config.Labels \"$LABEL\"}}" "nearlight/edge:$TAG" 2>/dev/null || true)
+    [ "$current" != "$wanted" ] || return 0
+    say "image nearlight/edge:$TAG"
+    ensure_debian trixie
+    STAGE=$(mktemp -d)
+    for name in "${programs[@]}"; do install -m 0755 "$(binary "$name")" "$STAGE/$name"; done
+    if ! docker buildx version >/dev/null 2>&1; then export DOCKER_BUILDKIT=0; fi
+    docker build -q --target system -t "nearlight/edge-system:$TAG" - <"$IMAGES/edge/Dockerfile" >/dev/null \
+        || die "cannot build the stage \`system\` of $IMAGES/edge/Dockerfile"
+    printf 'ARG BASE\nFROM ${BASE}\nCOPY %s /usr/local/bin/\n' "${programs[*]}" >"$STAGE/Dockerfile"
+    build_stage "nearlight/edge:$TAG" "$wanted" "nearlight/edge-system:$TAG"
 }
 
 # ---- sandbox --------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ images() {
         scripts/docker.sh start || return
         engine_is_ours=1
     fi
-    scripts/images.sh docker freedoom neverball calibrate x11 && scripts/images.sh jobs embeddings jupyter llama torchrun ray
+    scripts/images.sh docker freedoom neverball calibrate x11 && scripts/images.sh jobs embeddings jupyter llama torchrun ray && scripts/images.sh edge
 }
 
 end_to_end() {

@@ -3,7 +3,7 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { ARTEFACTS, BINARIES } from "./places.js";
 import { freeTcpPort, freeUdpPort } from "./ports.js";
 import { signal } from "./processes.js";
@@ -19,6 +19,8 @@ export interface SecondNodeOptions {
   region: string;
   /** More of its configuration, TOML. */
   config?: string[];
+  /** It runs in a container of this image, as docs/gpu.md says. */
+  image?: string;
 }
 
 export class SecondNode {
@@ -29,14 +31,14 @@ export class SecondNode {
     private readonly stack: Stack,
     private readonly name: string,
     private readonly data: string,
-    private readonly args: string[],
+    private readonly command: readonly string[],
     public id = "",
   ) {
     this.child = this.start();
   }
 
   /** Joins, starts, and waits until the broker shows it online. */
-  static async join(stack: Stack, { name, region, config = [] }: SecondNodeOptions): Promise<SecondNode> {
+  static async join(stack: Stack, { name, region, config = [], image }: SecondNodeOptions): Promise<SecondNode> {
     const made = await stack.operator.request<{ token: string }>("POST", "/v1/join-tokens", { json: { name, region } });
     if (made.status !== 201) throw new Error(`no join token: ${JSON.stringify(made.body)}`);
     const data = mkdtempSync(join(tmpdir(), "nearlight-second-"));
@@ -49,13 +51,15 @@ export class SecondNode {
     writeFileSync(file, `${readFileSync(file, "utf8")}\n${[...slots, ...config].join("\n")}\n`);
     const [rtcPort, adminPort] = [await freeUdpPort(), await freeTcpPort()];
     const args = ["--config", file, "--data", join(data, "edge"), "--pki", join(data, "pki"), "--rtc-port", String(rtcPort), "--admin", `127.0.0.1:${adminPort}`];
-    const node = new SecondNode(stack, name, data, args);
+    const command = image === undefined ? [join(BINARIES, "edge-node"), ...args] : boxed(image, data, args);
+    const node = new SecondNode(stack, name, data, command);
     await node.online();
     return node;
   }
 
   private start(): ChildProcess {
-    const child = spawn(join(BINARIES, "edge-node"), this.args, { stdio: ["ignore", "pipe", "pipe"] });
+    const [program = "", ...args] = this.command;
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     child.stderr?.pipe(createWriteStream(join(ARTEFACTS, `${this.stack.options.name}-${this.name}.log`), { flags: "a" }));
     this.said = "";
     child.stdout?.on("data", (chunk: Buffer) => (this.said += chunk.toString()));
@@ -89,7 +93,7 @@ export class SecondNode {
   /** Ends it as a service manager does. */
   async down(): Promise<void> {
     await this.end("SIGTERM");
-    rmSync(this.data, { recursive: true, force: true });
+    for (const path of [this.data, join("/run", basename(this.data))]) rmSync(path, { recursive: true, force: true });
   }
 
   private async end(by: "SIGKILL" | "SIGTERM"): Promise<void> {
@@ -97,4 +101,12 @@ export class SecondNode {
     if (this.child.pid !== undefined && !over()) signal(this.child.pid, by);
     await until("the second node to exit", over, { within_ms: DOWN_WITHIN_MS });
   }
+}
+
+/** How a node is started in a container. Its paths are the host's: what it starts is beside it, in the host's engine. */
+function boxed(image: string, data: string, args: string[]): string[] {
+  // Workers are users of their own, who may not enter what was made for this test alone.
+  const run = join("/run", basename(data));
+  const mounts = ["/var/run/docker.sock", data, run].flatMap((path) => ["-v", `${path}:${path}`]);
+  return ["docker", "run", "--rm", "--network", "host", "--pid", "host", "--cgroupns", "host", ...mounts, image, "--run", run, ...args];
 }
