@@ -37,7 +37,7 @@ const EDGES: readonly (readonly [WatchState, WatchEvent, WatchState, readonly Wa
   [WATCHING, { name: "peer-lost", cause: "network" }, { name: "reconnecting", attempt: 1, cause: "network" }, again(200)],
   [WATCHING, { name: "detach-noticed", reason: "link-revoked" }, over("link-ended"), END],
   [WATCHING, { name: "detach-noticed", reason: "node-restarting" }, { name: "reconnecting", attempt: 1, cause: "node-restarting" }, again(200)],
-  [WATCHING, { name: "detach-noticed", reason: "codec-changed" }, { name: "reconnecting", attempt: 1, cause: "node-restarting" }, again(200)],
+  [WATCHING, { name: "detach-noticed", reason: "codec-changed" }, { name: "reconnecting", attempt: 1, cause: "codec-changed" }, again(200)],
   [WATCHING, { name: "detach-noticed", reason: "protocol-error" }, over("refused"), END],
   [WATCHING, { name: "end-noticed" }, over("session-ended"), END],
   [RECONNECTING, { name: "retry-due" }, { name: "looking", attempt: 3 }, LOOK],

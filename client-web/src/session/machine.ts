@@ -41,7 +41,7 @@ export type State =
   | { readonly name: "ended"; readonly reason: EndReason }
   | { readonly name: "refused"; readonly refusal: Refusal };
 
-export type LossCause = "network" | "no-way" | "no-picture" | "node-restarting" | "broker" | "refused";
+export type LossCause = "network" | "no-way" | "no-picture" | "node-restarting" | "codec-changed" | "broker" | "refused";
 
 export type Event =
   | { readonly name: "session-seen"; readonly session: SessionState }
@@ -145,8 +145,17 @@ const goneOrStay = <S extends State>(state: S, { refusal }: { readonly refusal: 
 const lookAgain = <S extends State>(state: S): Step => step(state, { name: "open" });
 
 function onDetachNoticed(reason: DetachReason): Step {
-  if (reason === "node-restarting") return reconnect(1, "node-restarting");
-  return step({ name: "detached", reason }, { name: "drop-peer" });
+  switch (reason) {
+    case "node-restarting":
+      return reconnect(1, reason);
+    // The node says it once it encodes something else: there is nothing to wait for.
+    case "codec-changed":
+      return reconnect(1, reason, 0);
+    case "taken-over":
+    case "protocol-error":
+    case "link-revoked":
+      return step({ name: "detached", reason }, { name: "drop-peer" });
+  }
 }
 
 const TABLE: { readonly [S in State["name"]]: Row<S> } = {

@@ -117,7 +117,7 @@ function onDetached(reason: DetachReason): WatchStep {
     // The same link holds: attach again, with whatever the stream is now.
     case "codec-changed":
     case "node-restarting":
-      return reconnect(1, "node-restarting");
+      return reconnect(1, reason);
     case "protocol-error":
     case "taken-over":
       return over("refused");

@@ -11,6 +11,7 @@ const CAUSE_WORDS: Readonly<Record<LossCause, string>> = {
   "no-way": "The connection to the node did not come about.",
   "no-picture": "The node sent no picture.",
   "node-restarting": "The node restarts its streaming.",
+  "codec-changed": "The picture goes on in another codec.",
   broker: "The broker does not answer at the moment.",
   refused: "The node is not ready for you yet.",
 };

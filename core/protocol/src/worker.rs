@@ -13,7 +13,9 @@
 //!                   0x86 FirstFrame    0x87 Failed json
 //! ```
 //!
-//! On every connection the worker first sends `Ready`, then `FirstFrame` if there was one.
+//! On every connection the worker first sends `Ready`, then `FirstFrame` if there was one. It sends
+//! `Ready` again when other encoders work than before, and in answer to an `Attach` for a codec that
+//! none makes: nothing is encoded then until another `Attach`.
 //! The worker encodes only between `Attach` and `Detach` (or the loss of the connection), and
 //! starts each attachment with a key frame and the current cursor, pointer-lock wish and display.
 
@@ -131,7 +133,7 @@ impl Target {
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromWorker {
-    /// Its sockets are bound: the app may start.
+    /// Its sockets are bound: the app may start; or other encoders work than before.
     Ready(Ready),
     /// An access unit.
     Video(Video),
@@ -153,7 +155,7 @@ pub enum FromWorker {
     Failed(Failed),
 }
 
-/// The worker's sockets are bound.
+/// The worker's sockets are bound, and it encodes so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// Display width, pixels.

@@ -23,8 +23,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// `None` once the worker is lost.
     pub(crate) link: Option<WorkerLink>,
-    /// Codecs that the worker encodes, best first; empty until it is ready.
-    pub(crate) encoders: Vec<VideoCodec>,
+    /// Codecs that the worker encodes, best first; `None` until it is ready.
+    pub(crate) encoders: Option<Vec<VideoCodec>>,
     pub(crate) shows_picture: bool,
     /// The player, from its answer on.
     pub(crate) current: Option<AttachmentKey>,
@@ -56,7 +56,7 @@ impl Session {
         Self {
             id,
             link: Some(link),
-            encoders: Vec::new(),
+            encoders: None,
             shows_picture: false,
             current: None,
             watchers: Vec::new(),
@@ -73,6 +73,11 @@ impl Session {
             cutter: None,
             measure: Measure::default(),
         }
+    }
+
+    /// Codecs that the worker encodes, best first.
+    pub(crate) fn encoders(&self) -> &[VideoCodec] {
+        self.encoders.as_deref().unwrap_or_default()
     }
 
     /// Cuts an access unit into payloads, for everybody; `protected` if somebody has repair packets for it.
@@ -102,7 +107,7 @@ impl Session {
 
     /// Gives the session another worker connection; returns the old one.
     pub(crate) fn replace_link(&mut self, link: WorkerLink) -> Option<WorkerLink> {
-        self.encoders.clear();
+        self.encoders = None;
         self.shows_picture = false;
         self.link.replace(link)
     }

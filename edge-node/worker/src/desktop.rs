@@ -49,8 +49,8 @@ pub mod surfaces;
 pub mod text_input;
 mod way;
 
+use crate::encode::Feed;
 use crate::encode::picture::PictureError;
-use crate::encode::{Exhausted, Feed};
 use crate::ledger::Ledger;
 use crate::notices::Notices;
 use capture::Capture;
@@ -90,9 +90,6 @@ pub enum DesktopError {
     /// No software renderer.
     #[error("cannot composite: {0}")]
     Compositor(#[from] composite::CompositeError),
-    /// No encoder for the size.
-    #[error(transparent)]
-    Encoder(#[from] Exhausted),
 }
 
 /// What the desktop works with, made by the session.

@@ -15,8 +15,10 @@
 //! only, never while something is encoded or waited for.
 //!
 //! **Invariants.** Nothing is encoded without a viewer. The first access unit of an attachment and
-//! of a new shape is a key frame. Every picture has the shape the encoder was started for. Every commit that enters is settled in the [`crate::ledger`]. An encoder that
-//! fails or hangs is replaced by the next of the ladder; when none is left, [`Exhausted`].
+//! of a new shape is a key frame. Every picture has the shape the encoder was started for. Every commit
+//! that enters is settled in the [`crate::ledger`]. An encoder that fails or hangs is replaced by the
+//! next of its codec on the ladder ([`rungs`]); when none is left, the feed is idle, and says so
+//! ([`Feed::take_exhausted`]): viewers may go on with another codec.
 //!
 //! **What it does not know:** Wayland, sockets, why a key frame or a bit rate is wanted.
 
@@ -28,6 +30,7 @@ pub mod origin;
 pub mod picture;
 pub mod pipeline;
 pub mod probe;
+mod rungs;
 pub mod scale;
 pub mod tempo;
 
@@ -37,6 +40,7 @@ use crate::clock::mono_us;
 use crate::ledger::Ledger;
 use crate::limits::{ENCODE_MAX, REFINEMENTS};
 use crate::link::outbox::Outbox;
+use crate::ran::Ran;
 use flow::{Flow, REFINE_US};
 use form::{Form, Picture};
 use keys::KeyGate;
@@ -44,6 +48,7 @@ use ladder::{Recipe, Settings};
 use nearlight_protocol::worker::{DropReason, VideoCodec};
 use picture::Shape;
 use pipeline::{Output, Pipeline};
+use rungs::Rungs;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempo::Tempo;
@@ -68,7 +73,7 @@ pub enum Event {
     },
 }
 
-/// No encoder of the ladder works for the codec.
+/// No encoder of the ladder works for the codec now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no encoder for {codec:?} works: {last}")]
 pub struct Exhausted {
@@ -107,8 +112,8 @@ impl Feed {
         let inner = Flow {
             kbps_wanted: settings.kbps,
             settings,
-            ladder,
-            zero_copy: Vec::new(),
+            rungs: Rungs::new(ladder),
+            exhausted: None,
             ledger,
             outbox,
             tell: Arc::clone(&tell),
@@ -125,6 +130,9 @@ impl Feed {
             tempo: Tempo::default(),
             held_until_us: 0,
             pts_us: 0,
+            closing: None,
+            started_kbps: settings.kbps,
+            ran: Ran::default(),
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -134,13 +142,12 @@ impl Feed {
 
     /// Encoders of the ladder that take pictures of this form from the GPU; nothing runs yet.
     pub fn allow_zero_copy(&self, encoders: &[&'static str], form: Form) {
-        let mut inner = self.lock();
-        inner.zero_copy = encoders.iter().map(|name| (*name, form)).collect();
+        self.lock().rungs.allow_zero_copy(encoders, form);
     }
 
-    /// The recipes that are left, best first.
+    /// The ladder, best first.
     pub(crate) fn recipes(&self) -> Vec<&'static Recipe> {
-        self.lock().ladder.clone()
+        self.lock().rungs.ladder().to_vec()
     }
 
     /// The form of the pictures that are wanted now.
@@ -149,33 +156,31 @@ impl Feed {
     }
 
     /// The GPU draws no more: every encoder takes pictures from memory from now on.
-    ///
-    /// # Errors
-    /// [`Exhausted`] if none does.
-    pub fn forbid_zero_copy(&self) -> Result<(), Exhausted> {
+    pub fn forbid_zero_copy(&self) {
         let mut inner = self.lock();
-        inner.zero_copy.clear();
+        inner.rungs.forbid_zero_copy();
         if inner.form() == Form::Memory {
-            return Ok(());
+            return;
         }
         inner.abandon(DropReason::Superseded);
-        inner.running = None;
-        match inner.viewer {
-            Some(codec) => {
-                inner.keys.want_now();
-                self.start(&mut inner, codec, "none takes pictures from memory")
-            }
-            None => Ok(()),
+        inner.retire();
+        if let Some(codec) = inner.viewer {
+            inner.keys.want_now();
+            self.start(&mut inner, codec, "none takes pictures from memory");
         }
     }
 
-    /// Codecs with an encoder, best first.
+    /// Codecs with an encoder that may be tried now, best first.
     pub fn encoders(&self) -> Vec<(VideoCodec, String)> {
-        self.lock()
-            .ladder
-            .iter()
-            .map(|r| (r.codec, r.element.to_owned()))
-            .collect()
+        let inner = self.lock();
+        let usable = inner.rungs.usable(mono_us());
+        usable.map(|r| (r.codec, r.element.to_owned())).collect()
+    }
+
+    /// Why nothing is encoded any more for the viewer that attached last, once: to be asked after
+    /// whatever may start an encoder.
+    pub fn take_exhausted(&self) -> Option<Exhausted> {
+        self.lock().exhausted.take()
     }
 
     /// The encoder in use, or empty.
@@ -189,10 +194,7 @@ impl Feed {
 
     /// A viewer came, or the same one again: start with a key frame. The caller hands in the
     /// current picture next.
-    ///
-    /// # Errors
-    /// [`Exhausted`] if there is no encoder for `codec`.
-    pub fn attach(&self, codec: VideoCodec, kbps: u32) -> Result<(), Exhausted> {
+    pub fn attach(&self, codec: VideoCodec, kbps: u32) {
         let mut inner = self.lock();
         inner.abandon(DropReason::NoViewer);
         inner.viewer = Some(codec);
@@ -203,33 +205,28 @@ impl Feed {
             .running
             .as_ref()
             .is_some_and(|p| p.recipe().codec == codec);
-        if !reusable {
+        if !reusable || inner.may_climb(mono_us()) {
             inner.settings.kbps = kbps;
-            self.start(&mut inner, codec, "none is installed")?;
+            self.start(&mut inner, codec, "none is on the ladder");
         }
-        Ok(())
     }
 
     /// Pictures have this shape from now on. Starts the encoder anew if somebody watches; the
     /// caller hands in the current picture next, or soon.
-    ///
-    /// # Errors
-    /// [`Exhausted`] if no encoder takes the shape.
-    pub fn reshape(&self, shape: Shape) -> Result<(), Exhausted> {
+    pub fn reshape(&self, shape: Shape) {
         let mut inner = self.lock();
         if inner.settings.shape == shape {
-            return Ok(());
+            return;
         }
         inner.abandon(DropReason::Superseded);
         inner.flying.clear();
         inner.settings.shape = shape;
-        inner.running = None;
+        inner.retire();
         if let Some(codec) = inner.viewer {
             inner.settings.kbps = inner.kbps_wanted;
             inner.keys.want_now();
-            self.start(&mut inner, codec, "none takes the size")?;
+            self.start(&mut inner, codec, "none takes the size");
         }
-        Ok(())
     }
 
     /// The pictures' size and rate.
@@ -268,9 +265,18 @@ impl Feed {
     }
 
     /// The viewer needs a key frame. The next commit becomes one; without a commit within a frame
-    /// time the last picture is shown again.
+    /// time the last picture is shown again. It is also the moment to go back to a better encoder
+    /// that has rested.
     pub fn key_frame(&self) {
-        self.lock().want_key();
+        let mut inner = self.lock();
+        if let Some(codec) = inner.viewer.filter(|_| inner.may_climb(mono_us())) {
+            inner.abandon(DropReason::Superseded);
+            inner.settings.kbps = inner.kbps_wanted;
+            inner.keys.want_now();
+            self.start(&mut inner, codec, "none is on the ladder");
+            (inner.tell)(Event::Redraw);
+        }
+        inner.want_key();
     }
 
     /// The path carries so much.
@@ -289,21 +295,23 @@ impl Feed {
     /// When [`Self::on_deadline`] wants to be called.
     pub fn deadline_us(&self) -> Option<u64> {
         let inner = self.lock();
-        let stuck = inner.flying.front().map(|f| f.since_us + ENCODE_MAX_US);
+        let held = inner.flying.front();
+        let stuck = held.map(|f| inner.ran.next_look_us(f.pts_us, f.since_us));
         let repeat = inner.repeat_due_us.filter(|_| inner.viewer.is_some());
         let held = inner.waiting.is_some() && inner.held_until_us > 0;
         let release = held.then_some(inner.held_until_us);
-        [stuck, repeat, release].into_iter().flatten().min()
+        let closing = inner.closing.as_ref().map(|closing| closing.until_us);
+        let closed = closing.filter(|_| inner.waiting.is_some());
+        let all = [stuck, repeat, release, closed];
+        all.into_iter().flatten().min()
     }
 
     /// Shows the last picture again if that is due, and gives up on an encoder that hangs.
     pub fn on_deadline(&self, now: u64) {
         let mut inner = self.lock();
-        if inner
-            .flying
-            .front()
-            .is_some_and(|f| f.since_us + ENCODE_MAX_US <= now)
-        {
+        let held = inner.flying.front().map(|f| (f.pts_us, f.since_us));
+        // Not by the clock alone: after a pause of the machine its access unit is about to come.
+        if held.is_some_and(|(pts, since)| inner.ran.look(pts, since, now) >= ENCODE_MAX_US) {
             let generation = inner.generation;
             let reason = format!("it held a picture for {} s", ENCODE_MAX.as_secs());
             (inner.tell)(Event::Broken { generation, reason });
@@ -315,31 +323,23 @@ impl Feed {
         inner.fill();
     }
 
-    /// Goes on with the next encoder of the ladder. The broken one is not tried again.
-    ///
-    /// # Errors
-    /// [`Exhausted`] if there is none.
-    pub fn replace_encoder(&self, generation: u64, reason: &str) -> Result<(), Exhausted> {
+    /// Goes on with the next encoder of the ladder. The broken one rests.
+    pub fn replace_encoder(&self, generation: u64, reason: &str) {
         let mut inner = self.lock();
         if generation != inner.generation {
-            return Ok(());
+            return;
         }
-        let Some(broken) = inner.running.take() else {
-            return Ok(());
+        let running = inner.running.as_ref();
+        let Some((recipe, form)) = running.map(|broken| (broken.recipe(), broken.form())) else {
+            return;
         };
-        let recipe = broken.recipe();
         tracing::warn!(
             encoder = recipe.element,
             reason,
             "encoder broke, trying the next one"
         );
-        if broken.form() == Form::Memory {
-            inner.ladder.retain(|r| r.element != recipe.element);
-        } else {
-            // It gets another chance with pictures from memory.
-            inner.zero_copy.retain(|(e, _)| *e != recipe.element);
-        }
-        drop(broken);
+        inner.rungs.strike(recipe, form, mono_us());
+        inner.retire();
         for flying in std::mem::take(&mut inner.flying) {
             if let Some(origin) = flying.origin {
                 origin.dropped(DropReason::Encoder);
@@ -348,7 +348,7 @@ impl Feed {
         inner.generation += 1;
         if let Some(codec) = inner.viewer {
             inner.keys.want_now();
-            self.start(&mut inner, codec, reason)?;
+            self.start(&mut inner, codec, reason);
             inner.forget_unfit();
             inner.fill();
             let now = mono_us();
@@ -356,19 +356,18 @@ impl Feed {
                 inner.repeat(now);
             }
         }
-        Ok(())
     }
 
-    /// Starts the best encoder for `codec` that does start.
-    fn start(&self, inner: &mut Flow, codec: VideoCodec, why: &str) -> Result<(), Exhausted> {
-        inner.running = None;
+    /// Starts the best encoder for `codec` that does start; if none does, the feed is idle.
+    fn start(&self, inner: &mut Flow, codec: VideoCodec, why: &str) {
+        inner.retire();
         inner.flying.clear();
         let mut last = why.to_owned();
-        while let Some(recipe) = inner.ladder.iter().copied().find(|r| r.codec == codec) {
+        while let Some(recipe) = inner.rungs.best(codec, mono_us()) {
             inner.generation += 1;
             let generation = inner.generation;
             let (feed, tell) = (Arc::downgrade(&self.inner), Arc::clone(&self.tell));
-            let (settings, form) = (inner.settings, inner.form_for(recipe));
+            let (settings, form) = (inner.settings, inner.rungs.form_for(recipe, mono_us()));
             let started = Pipeline::start(recipe, &settings, form, move |output| match output {
                 Output::Unit(unit) => {
                     if let Some(inner) = feed.upgrade() {
@@ -390,20 +389,19 @@ impl Feed {
                     );
                     inner.running = Some(pipeline);
                     inner.kbps_changed_us = mono_us();
-                    return Ok(());
+                    inner.started_kbps = inner.settings.kbps;
+                    return;
                 }
                 Err(error) => {
                     tracing::warn!(encoder = recipe.element, %error, "encoder did not start");
                     last = error.to_string();
-                    if form == Form::Memory {
-                        inner.ladder.retain(|r| r.element != recipe.element);
-                    } else {
-                        inner.zero_copy.retain(|(e, _)| *e != recipe.element);
-                    }
+                    inner.rungs.strike(recipe, form, mono_us());
                 }
             }
         }
-        Err(Exhausted { codec, last })
+        inner.abandon(DropReason::Encoder);
+        inner.viewer = None;
+        inner.exhausted = Some(Exhausted { codec, last });
     }
 
     fn lock(&self) -> MutexGuard<'_, Flow> {

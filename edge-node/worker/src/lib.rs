@@ -26,5 +26,6 @@ pub mod limits;
 pub mod link;
 pub mod notices;
 pub mod pace;
+mod ran;
 pub mod session;
 pub mod watchdog;

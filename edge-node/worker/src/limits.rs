@@ -46,7 +46,7 @@ pub const OWN_MEMORY_BYTES_MAX: u64 = 768 * 1024 * 1024;
 pub const GPU_DRIVER_BYTES: u64 = 512 * 1024 * 1024;
 /// How often slow limits are checked.
 pub const HOUSEKEEPING: Duration = Duration::from_millis(250);
-/// How long one round of the event loop may take before the desktop counts as flooded. A program
+/// How long one round of the event loop may take while we run before the desktop counts as flooded. A program
 /// that waits for its buffers or callbacks cannot get there: both go out at the end of a round.
 pub const ROUND_MAX: Duration = Duration::from_secs(5);
 /// How long an app may take to hand over or take a clipboard text.
@@ -55,8 +55,11 @@ pub const CLIPBOARD_DEADLINE: Duration = Duration::from_secs(2);
 pub const CLIPBOARD_TRANSFERS_MAX: usize = 8;
 /// Characters of one text event that are typed through a temporary keymap at a time.
 pub const TYPED_SYMBOLS_MAX: usize = 128;
-/// Cursor images per second that are sent on; an animated cursor may be faster.
+/// Between two images of a cursor that are read; an animated cursor may be faster.
 pub const CURSOR_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two notices of one kind, of those that an app can cause with every commit: more would go
+/// ahead of sound and picture.
+pub const NOTICE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Smallest picture that every encoder takes (NVENC's AV1 is the pickiest). Neither a display that
 /// a player asks for nor a smaller picture of one goes below.
@@ -81,8 +84,15 @@ pub const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
 /// Key frames are at least this far apart: at most 4 per second.
 pub const KEY_INTERVAL: Duration = Duration::from_millis(250);
-/// How long an encoder may hold a frame before it counts as broken.
+/// How long an encoder may hold a frame before it counts as broken, by the time that we ran.
 pub const ENCODE_MAX: Duration = Duration::from_secs(2);
+/// How long an encoder that failed is left alone, and how long at most after it has failed again and
+/// again: what keeps a GPU's encoder away often passes, and each try costs a viewer its picture.
+pub const ENCODER_REST: Duration = Duration::from_secs(60);
+/// See [`ENCODER_REST`].
+pub const ENCODER_REST_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long an encoder on a GPU waits for the one before it to be closed: there may be no room for both.
+pub const ENCODER_CLOSE_MAX: Duration = Duration::from_millis(500);
 /// How long one encoder may take to prove that it works.
 pub const PROBE_MAX: Duration = Duration::from_secs(5);
 /// How long a session's start may take to find out which encoders read pictures on the GPU, all

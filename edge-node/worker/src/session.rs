@@ -24,14 +24,14 @@ pub use start::{StartError, start};
 use crate::clock::mono_us;
 use crate::desktop::fences::{Source, Wait};
 use crate::desktop::{Desktop, DesktopError};
-use crate::encode::{Event as FeedEvent, Feed};
+use crate::encode::{Event as FeedEvent, Exhausted, Feed};
 use crate::ledger::Ledger;
 use crate::limits::{FAREWELL_MAX, HOUSEKEEPING};
 use crate::link::Link;
 use crate::link::outbox::{Flushed, Outbox};
 use crate::watchdog::Pulse;
 use nearlight_protocol::api::EndReason;
-use nearlight_protocol::worker::{Counters, Failed, FromWorker};
+use nearlight_protocol::worker::{Counters, Failed, FromWorker, VideoCodec};
 use nearlight_sound::SoundServer;
 use smithay::reexports::calloop::{EventLoop, LoopHandle, RegistrationToken};
 use smithay::reexports::wayland_server::Display;
@@ -62,6 +62,8 @@ pub struct Session {
     transfers: Transfers,
     life: Life,
     told_first_frame: bool,
+    /// What the agent knows of the encoders.
+    told_encoders: Vec<(VideoCodec, String)>,
     housekeeping_due_us: u64,
     counters_due_us: u64,
     pulse: Pulse,
@@ -128,6 +130,9 @@ impl Session {
             self.changed(displayed);
             let lost = self.desktop.check_gpu();
             self.changed(lost);
+            if let Some(exhausted) = self.feed.take_exhausted() {
+                self.encoders_lost(&exhausted);
+            }
             self.desktop.after_round();
             for transfer in self.desktop.take_transfers() {
                 self.begin_transfer(transfer, now);
@@ -187,6 +192,8 @@ impl Session {
     fn housekeeping(&mut self, now: u64) {
         self.desktop.check_objects();
         self.expire_transfers(now);
+        // One that nobody used may have failed, or one has rested long enough.
+        self.tell_encoders();
         match own_memory_bytes() {
             Some(bytes) if bytes > self.memory_bytes_max => {
                 let what = format!("the desktop took {} MiB of the worker", bytes >> 20);
@@ -268,9 +275,6 @@ impl Session {
         match changed {
             Ok(false) => {}
             Ok(true) => self.counters_due_us = 0,
-            Err(DesktopError::Encoder(error)) => {
-                self.fail(EndReason::EncoderFailed, error.to_string());
-            }
             Err(error) => self.fail(EndReason::Internal, error.to_string()),
         }
     }
@@ -281,11 +285,20 @@ impl Session {
             FeedEvent::Sooner => {}
             FeedEvent::Redraw => self.desktop.redraw_soon(),
             FeedEvent::Broken { generation, reason } => {
-                if let Err(error) = self.feed.replace_encoder(generation, &reason) {
-                    self.fail(EndReason::EncoderFailed, error.to_string());
-                }
+                self.feed.replace_encoder(generation, &reason);
             }
         }
+    }
+
+    /// No encoder is left for the codec that the viewers take. While there is one for another, the
+    /// session goes on: the agent is told, and its viewers attach again.
+    fn encoders_lost(&mut self, exhausted: &Exhausted) {
+        if self.feed.encoders().is_empty() {
+            return self.fail(EndReason::EncoderFailed, exhausted.to_string());
+        }
+        tracing::warn!(%exhausted, "viewers have to take another codec");
+        self.unattach();
+        self.say_ready();
     }
 
     /// One round of the app's requests. A library that panics on what an app sends ends the

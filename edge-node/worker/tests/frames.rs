@@ -92,6 +92,24 @@ fn a_static_screen_is_refined_a_few_times_and_then_rests() {
 }
 
 #[test]
+fn a_codec_without_an_encoder_ends_an_attachment_and_not_the_session() {
+    let worker = Worker::start();
+    let mut agent = worker.agent();
+    let mut app = worker.app();
+    let _window = app.window(RED);
+    agent.until("the first frame", |a| a.first_frame);
+    let ready = agent.ready.take();
+    agent.attach(VideoCodec::AV1);
+    agent.until("what there is instead", |a| a.ready.is_some());
+    assert_eq!(agent.ready, ready);
+    agent.attach(VideoCodec::VP8);
+    agent.until("a picture", |a| !a.videos.is_empty());
+    let first = &agent.videos[0];
+    assert_eq!((first.codec, first.key), (VideoCodec::VP8, true));
+    assert_eq!((agent.failed.clone(), agent.closed), (None, false));
+}
+
+#[test]
 fn every_commit_is_encoded_or_dropped_with_a_reason() {
     let worker = Worker::start();
     let mut agent = worker.agent();

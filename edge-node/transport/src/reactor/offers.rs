@@ -201,7 +201,7 @@ impl Reactor {
         let key = self.by_id.get(session).copied();
         let key = key.ok_or_else(unknown_session)?;
         let session = self.sessions.get(&key).ok_or_else(unknown_session)?;
-        if session.encoders.is_empty() || !session.shows_picture || session.link.is_none() {
+        if session.encoders().is_empty() || !session.shows_picture || session.link.is_none() {
             let detail = "the session shows no picture yet; follow its events and try again";
             return Err(refused(WhepRefusal::NotReady, detail));
         }
@@ -225,7 +225,7 @@ impl Reactor {
             let detail = "the session is attached elsewhere; ask to take it over";
             return Err(refused(WhepRefusal::AttachedElsewhere, detail));
         }
-        let offer = Offer::read(sdp, &session.encoders);
+        let offer = Offer::read(sdp, session.encoders());
         let offer = offer.map_err(|error| invalid(error.to_string()))?;
         // The new one is built before the old one goes: a bad offer costs nobody the session.
         let (attachment, answer) = self.build(id.clone(), Kind::Player, &offer, now)?;
@@ -258,7 +258,7 @@ impl Reactor {
         let chosen = self.codec_chosen(session);
         let codecs = chosen
             .as_ref()
-            .map_or(&session.encoders[..], std::slice::from_ref);
+            .map_or(session.encoders(), std::slice::from_ref);
         let offer = Offer::read(sdp, codecs).map_err(|error| match chosen {
             Some(_) => invalid(format!("{error}, as its player chose")),
             None => invalid(error.to_string()),

@@ -1,8 +1,9 @@
 //! Watchers: who sees a session without playing it.
 //!
 //! They get the player's encode as it is: one encode, cut once, encrypted for each. The player's
-//! codec decides; a watcher of another codec is told to attach again. With no player the session goes
-//! on for its watchers at the bit rate that every attachment starts with.
+//! codec decides; a watcher of another codec is told to attach again. So is everybody whose codec the
+//! worker encodes no more. With no player the session goes on for its watchers at the bit rate that
+//! every attachment starts with.
 //!
 //! **Invariant.** The worker is told to encode exactly while somebody is connected
 //! ([`Session::encoding`]), and told to let go of every key when the player leaves.
@@ -55,7 +56,10 @@ impl Reactor {
     pub(super) fn codec_chosen(&self, session: &Session) -> Option<VideoCodec> {
         let viewers = session.current.iter().chain(&session.watchers);
         let mut codecs = viewers.filter_map(|key| self.viewers.get(key)?.attachment.codec());
-        session.encoding.or_else(|| codecs.next())
+        session.encoding.or_else(|| {
+            let works = |codec: &VideoCodec| session.encoders().contains(codec);
+            codecs.find(works)
+        })
     }
 
     pub(super) fn watcher_named(
@@ -98,11 +102,12 @@ impl Reactor {
             return;
         };
         session.encoding = None;
-        let mut watchers = session.watchers.iter();
-        let first = watchers.find_map(|watcher| {
+        let codecs = session.watchers.iter().filter_map(|watcher| {
             let attachment = &self.viewers.get(watcher)?.attachment;
             attachment.is_connected().then(|| attachment.codec())?
         });
+        let works = |codec: &VideoCodec| session.encoders().contains(codec);
+        let first = codecs.into_iter().find(works);
         if let Some(codec) = first {
             self.encode(key, codec, now);
         }
@@ -161,6 +166,27 @@ impl Reactor {
             if viewer.and_then(|viewer| viewer.attachment.codec()) != chosen {
                 self.leave(watcher, now, Some(&CODEC_CHANGED));
             }
+        }
+    }
+
+    /// Parts with everybody who takes a codec that the worker encodes no more. One that is still
+    /// connecting is told when it is: the worker says so again to whoever asks for such a codec.
+    pub(super) fn part_with_lost_codecs(&mut self, key: SessionKey, now: Instant) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let lost = |viewer: &&AttachmentKey| {
+            let attachment = self.viewers.get(*viewer).map(|viewer| &viewer.attachment);
+            attachment.is_some_and(|attachment| {
+                let codec = attachment.codec();
+                attachment.is_connected() && codec.is_some_and(|c| !session.encoders().contains(&c))
+            })
+        };
+        // The player last: nothing is encoded for watchers that are about to go.
+        let viewers = session.watchers.iter().chain(&session.current);
+        let lost: Vec<AttachmentKey> = viewers.filter(lost).copied().collect();
+        for viewer in lost {
+            self.leave(viewer, now, Some(&CODEC_CHANGED));
         }
     }
 

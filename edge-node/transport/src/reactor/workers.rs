@@ -132,10 +132,17 @@ impl Reactor {
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
         };
-        session.encoders = ready.encoders.iter().map(|(codec, _)| *codec).collect();
         let id = session.id.clone();
+        let encoders = ready.encoders.iter().map(|(codec, _)| *codec).collect();
+        let known = session.encoders.replace(encoders);
+        tracing::info!(session_id = %id, encoders = ?ready.encoders, "a worker's encoders");
+        self.part_with_lost_codecs(key, now);
+        if known.is_some() {
+            return;
+        }
         // A worker that is connected anew has forgotten who sees it.
-        if let Some(codec) = session.encoding {
+        let session = self.sessions.get(&key);
+        if let Some(codec) = session.and_then(|session| session.encoding) {
             self.encode(key, codec, now);
         }
         (self.events)(Event::WorkerReady { session: id, ready });

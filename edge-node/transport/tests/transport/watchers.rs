@@ -1,12 +1,12 @@
 //! Watchers: beside the player, with nothing to say, and never at the player's cost.
 
 use crate::support::viewer::{Viewer, Wish, input};
-use crate::support::{Node, link, session, taken};
+use crate::support::{Node, link, session, taken, unit};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{WhepRefusal, WhepResult};
 use nearlight_protocol::input::Event as Input;
 use nearlight_protocol::notice::{DetachReason, Notice};
-use nearlight_protocol::worker::{FromWorker, ToWorker, VideoCodec};
+use nearlight_protocol::worker::{self, FromWorker, Ready, ToWorker, VideoCodec};
 use nearlight_transport::Event;
 
 fn player(node: &Node, id: u64, wish: Wish) -> Viewer {
@@ -183,6 +183,53 @@ fn the_session_goes_on_for_watchers_when_the_player_leaves() {
     worker.hear_attach();
     watcher.close();
     node.wait_watchers(1, 0);
+#[test]
+fn who_takes_a_codec_that_is_encoded_no_more_attaches_again_with_what_is_left() {
+    let node = Node::start();
+    let worker = node.add_session(1);
+    let mut first = player(&node, 1, Wish::All);
+    first.wait_ready();
+    assert_eq!(worker.hear_attach().codec, VideoCodec::H264);
+    let mut beside = watcher(&node, 2, Wish::H264, 1);
+    beside.wait_answered();
+    // One that is still on its way has been promised what is gone.
+    let mut late = Viewer::new(Wish::H264);
+    let promised = taken(node.watch(1, 3, &late.offer, 1));
+    let left = FromWorker::Ready(Ready {
+        width: 1280,
+        height: 720,
+        encoders: vec![(VideoCodec::VP8, "test".to_owned())],
+    });
+    worker.say(&left);
+    assert_eq!(beside.notice(), detached(DetachReason::CodecChanged));
+    let parting = |notice: &Notice| *notice == detached(DetachReason::CodecChanged);
+    while !parting(&first.notice()) {}
+    node.wait_detached(1);
+    worker.hear_until(|m| *m == ToWorker::Detach);
+    late.connect(&promised);
+    assert_eq!(worker.hear_attach().codec, VideoCodec::H264);
+    late.wait_answered();
+    worker.say(&left);
+    assert_eq!(late.notice(), detached(DetachReason::CodecChanged));
+    // The session lives, and the same browsers see it in what it can encode.
+    let mut again = player(&node, 4, Wish::All);
+    assert_eq!(worker.hear_attach().codec, VideoCodec::VP8);
+    worker.say(&left);
+    let vp8 = worker::Video {
+        codec: VideoCodec::VP8,
+        ..unit(1, true, 100)
+    };
+    worker.say(&FromWorker::Video(vp8));
+    again.packets(1);
+    let said = node.events_until_counters(1);
+    let ready = |event: &&Event| matches!(event, Event::WorkerReady { .. });
+    assert_eq!(
+        said.iter().filter(ready).count(),
+        0,
+        "a desktop is ready once"
+    );
+}
+
     worker.show(2, true, 100);
     second.packets(1);
     second.close();

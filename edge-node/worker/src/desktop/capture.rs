@@ -25,7 +25,7 @@ use super::{Desktop, DesktopError, DisplaySize};
 use crate::clock::mono_us;
 use crate::encode::form::Picture;
 use crate::encode::picture::{Canvas, Order, PictureError, Pictures};
-use crate::encode::{Exhausted, Feed, Origin, Stamp};
+use crate::encode::{Feed, Origin, Stamp};
 use crate::ledger::{Commit, Ledger};
 use crate::limits::REDRAW_WAIT;
 use crate::pace::Verdict;
@@ -127,8 +127,8 @@ impl Capture {
     }
 
     /// Encoders take pictures from memory alone from now on.
-    pub(crate) fn forbid_zero_copy(&self) -> Result<(), Exhausted> {
-        self.feed.forbid_zero_copy()
+    pub(crate) fn forbid_zero_copy(&self) {
+        self.feed.forbid_zero_copy();
     }
 
     fn takes(&mut self, way: Way) {
@@ -152,7 +152,7 @@ impl Capture {
     pub(crate) fn reshape(&mut self, size: DisplaySize, now: u64) -> Result<(), DesktopError> {
         let pictures = pictures(size, self.scale_percent)?;
         if !pictures.is_like(&self.pictures) {
-            self.feed.reshape(pictures.shape())?;
+            self.feed.reshape(pictures.shape());
             self.pictures = pictures;
             self.redraw_due_us = Some(now + REDRAW_WAIT.as_micros() as u64);
         }

@@ -106,7 +106,7 @@ impl Desktop {
     /// Returns whether it changed.
     ///
     /// # Errors
-    /// [`DesktopError`] if there is no memory or no encoder for the new size.
+    /// [`DesktopError`] if there is no memory for the new size.
     pub fn on_display_due(&mut self, now: u64) -> Result<bool, DesktopError> {
         self.redraw_if_due(now);
         match self.wishes.take(now) {
@@ -160,7 +160,7 @@ impl Desktop {
     /// Returns whether that changed anything.
     ///
     /// # Errors
-    /// [`DesktopError`] if there is no memory or no encoder for the new size.
+    /// [`DesktopError`] if there is no memory for the new size.
     pub fn set_target(
         &mut self,
         scale_percent: u8,

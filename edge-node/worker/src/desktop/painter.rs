@@ -96,13 +96,13 @@ impl Desktop {
     /// whether that was so.
     ///
     /// # Errors
-    /// [`DesktopError`] if there is no memory, or no encoder for pictures from there.
+    /// [`DesktopError`] if there is no memory.
     pub fn check_gpu(&mut self) -> Result<bool, DesktopError> {
         if self.painter.take_frameless() {
             tracing::warn!(
                 "no buffers on the GPU for encoders: pictures are read back from now on"
             );
-            self.capture.forbid_zero_copy()?;
+            self.capture.forbid_zero_copy();
             self.redraw_soon();
             return Ok(true);
         }
@@ -114,7 +114,7 @@ impl Desktop {
              `dmesg`, and start the game again"
         );
         self.painter = Painter::new(None, self.size)?;
-        self.capture.forbid_zero_copy()?;
+        self.capture.forbid_zero_copy();
         self.redraw_soon();
         Ok(true)
     }

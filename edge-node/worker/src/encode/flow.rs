@@ -6,26 +6,33 @@
 
 use super::form::{Form, Lease, Picture};
 use super::keys::KeyGate;
-use super::ladder::{Recipe, Settings};
+use super::ladder::Settings;
 use super::origin::{Origin, Stamp};
 use super::pipeline::{Pipeline, Unit};
+use super::rungs::Rungs;
 use super::tempo::Tempo;
-use super::{Event, Tell};
+use super::{Event, Exhausted, Tell};
 use crate::clock::mono_us;
 use crate::ledger::Ledger;
-use crate::limits::REFINE_INTERVAL;
+use crate::limits::{ENCODER_CLOSE_MAX, REFINE_INTERVAL};
 use crate::link::outbox::{Handed, Outbox};
+use crate::ran::Ran;
 use nearlight_protocol::worker::{DropReason, Video, VideoCodec};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+/// A bit rate under this part of the one before is told at once.
+const FALL_PERCENT: u64 = 80;
+const CLOSE_US: u64 = ENCODER_CLOSE_MAX.as_micros() as u64;
 pub(super) const REFINE_US: u64 = REFINE_INTERVAL.as_micros() as u64;
 
 /// What a feed's lock guards.
 pub(super) struct Flow {
     pub(super) settings: Settings,
-    pub(super) ladder: Vec<&'static Recipe>,
-    /// Encoders that were seen to take pictures of this form, where the GPU makes such.
-    pub(super) zero_copy: Vec<(&'static str, Form)>,
+    pub(super) rungs: Rungs,
+    /// Why the last viewer is given up, until the event loop takes it.
+    pub(super) exhausted: Option<Exhausted>,
     pub(super) ledger: Ledger,
     pub(super) outbox: Outbox,
     pub(super) tell: Tell,
@@ -45,6 +52,12 @@ pub(super) struct Flow {
     /// No picture starts before: the path is behind.
     pub(super) held_until_us: u64,
     pub(super) pts_us: u64,
+    /// The encoder before this one, while it may still hold its place on the GPU.
+    pub(super) closing: Option<Closing>,
+    /// The bit rate that the encoder began with.
+    pub(super) started_kbps: u32,
+    /// How long the encoder has had the oldest picture in it.
+    pub(super) ran: Ran,
 }
 
 impl std::fmt::Debug for Flow {
@@ -54,6 +67,18 @@ impl std::fmt::Debug for Flow {
             .field("generation", &self.generation)
             .field("flying", &self.flying.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// An encoder that is being closed.
+pub(super) struct Closing {
+    pub(super) closed: Arc<AtomicBool>,
+    pub(super) until_us: u64,
+}
+
+impl Closing {
+    fn is_over(&self, now: u64) -> bool {
+        self.closed.load(Ordering::Acquire) || self.until_us <= now
     }
 }
 
@@ -69,10 +94,38 @@ pub(super) struct Flying {
 }
 
 impl Flow {
-    /// The form of the pictures that `recipe` is given.
-    pub(super) fn form_for(&self, recipe: &Recipe) -> Form {
-        let known = self.zero_copy.iter().find(|(e, _)| *e == recipe.element);
-        known.map_or(Form::Memory, |(_, form)| *form)
+    /// Lets go of the encoder. The next one gets no picture before it is closed, if both are a GPU's.
+    pub(super) fn retire(&mut self) {
+        let Some(mut old) = self.running.take() else {
+            return;
+        };
+        if old.recipe().on_gpu {
+            let closed = Arc::new(AtomicBool::new(false));
+            let (set, tell) = (Arc::clone(&closed), Arc::clone(&self.tell));
+            old.on_closed(move || {
+                set.store(true, Ordering::Release);
+                tell(Event::Sooner);
+            });
+            let until_us = mono_us() + CLOSE_US;
+            self.closing = Some(Closing { closed, until_us });
+        }
+    }
+
+    /// Whether another start would make a better one of what runs: a better encoder or form of pictures
+    /// is there again, or its buffer is of quite another bit rate.
+    pub(super) fn may_climb(&self, now: u64) -> bool {
+        self.running.as_ref().is_some_and(|running| {
+            let (began, kbps) = (self.started_kbps, self.kbps_wanted);
+            let apart = kbps > began.saturating_mul(2) || kbps.saturating_mul(2) < began;
+            if running.recipe().buffer_at_start && apart {
+                return true;
+            }
+            let best = self.rungs.best(running.recipe().codec, now);
+            best.is_some_and(|best| {
+                best.element != running.recipe().element
+                    || self.rungs.form_for(best, now) != running.form()
+            })
+        })
     }
 
     /// The form of the pictures that are wanted now.
@@ -147,9 +200,11 @@ impl Flow {
     pub(super) fn fill(&mut self) {
         let Some(running) = &self.running else { return };
         let now = mono_us();
-        if self.flying.len() >= running.recipe().depth || now < self.held_until_us {
+        let closing = self.closing.as_ref().is_some_and(|c| !c.is_over(now));
+        if self.flying.len() >= running.recipe().depth || now < self.held_until_us || closing {
             return;
         }
+        self.closing = None;
         self.held_until_us = 0;
         let Some((picture, origin, stamp)) = self.waiting.take() else {
             return;
@@ -162,7 +217,10 @@ impl Flow {
         } else {
             self.kbps_wanted
         };
-        if kbps != self.settings.kbps && self.kbps_changed_us + interval <= now {
+        // A path that has narrowed does not wait: all that is made for the old one queues on it.
+        let falls = u64::from(kbps) * 100 < u64::from(self.settings.kbps) * FALL_PERCENT;
+        let due = falls || self.kbps_changed_us + interval <= now;
+        if kbps != self.settings.kbps && due {
             self.settings.kbps = kbps;
             self.kbps_changed_us = now;
             running.set_kbps(kbps);

@@ -11,7 +11,7 @@
 //! x264 would have to restart for it.
 
 mod hardware;
-mod software;
+pub(super) mod software;
 
 use super::picture::Shape;
 use gstreamer as gst;
@@ -48,6 +48,11 @@ pub struct Recipe {
     /// Whether it gives each picture the bit rate over the rate in its caps, however rare pictures
     /// are. Others go by the pictures' times.
     pub by_caps_rate: bool,
+    /// Whether it takes one of the streams that its GPU gives out: the one before it has to be closed,
+    /// or there is one too many.
+    pub on_gpu: bool,
+    /// Whether its buffer is that of the bit rate that it began with.
+    pub buffer_at_start: bool,
     /// Whether it must prove that this machine is fast enough for it.
     pub demanding: bool,
     /// Changes of the bit rate are at least this far apart. NVENC is known to grow when it is

@@ -67,6 +67,16 @@ pub struct Pipeline {
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
     encoder: gst::Element,
+    closed: Option<Closed>,
+}
+
+/// What is called when an encoder is closed.
+struct Closed(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Closed")
+    }
 }
 
 impl Pipeline {
@@ -116,9 +126,15 @@ impl Pipeline {
             pipeline,
             source,
             encoder,
+            closed: None,
         };
         running.pipeline.set_state(gst::State::Playing)?;
         Ok(running)
+    }
+
+    /// Has `closed` called once its encoder is closed, some time after it was dropped.
+    pub fn on_closed(&mut self, closed: impl FnOnce() + Send + 'static) {
+        self.closed = Some(Closed(Box::new(closed)));
     }
 
     /// How it is driven.
@@ -160,10 +176,13 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        let pipeline = self.pipeline.clone();
+        let (pipeline, closed) = (self.pipeline.clone(), self.closed.take());
         let stop = move || {
             if let Err(error) = pipeline.set_state(gst::State::Null) {
                 tracing::warn!(%error, "encoder did not stop");
+            }
+            if let Some(Closed(tell)) = closed {
+                tell();
             }
         };
         let spawned = std::thread::Builder::new()

@@ -5,6 +5,7 @@ use gstreamer as gst;
 use nearlight_protocol::worker::{FromWorker, Video, frame_len};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -30,16 +31,21 @@ struct Rig {
 
 impl Rig {
     fn new(elements: &[&str]) -> Self {
+        Self::with(
+            elements
+                .iter()
+                .map(|e| ladder::recipe(e).unwrap())
+                .collect(),
+        )
+    }
+
+    fn with(ladder: Vec<&'static Recipe>) -> Self {
         gst::init().unwrap();
         let (ours, agent) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         agent.set_read_timeout(Some(PATIENCE)).unwrap();
         let outbox = Outbox::new(|| {});
         outbox.connect(ours);
-        let ladder = elements
-            .iter()
-            .map(|e| ladder::recipe(e).unwrap())
-            .collect();
         let ledger = Ledger::default();
         let (tell, told) = sync_channel(64);
         let feed = Feed::new(SETTINGS, ladder, ledger.clone(), outbox, move |event| {
@@ -51,6 +57,16 @@ impl Rig {
             agent,
             bytes: Vec::new(),
             told,
+        }
+    }
+
+    /// Waits for the encoder before this one to be closed.
+    fn wait_closed(&self) {
+        let since = std::time::Instant::now();
+        let open = |closing: &flow::Closing| !closing.closed.load(Ordering::Acquire);
+        while self.feed.lock().closing.as_ref().is_some_and(open) {
+            assert!(since.elapsed() < PATIENCE, "it is never closed");
+            std::thread::yield_now();
         }
     }
 
@@ -116,28 +132,29 @@ fn nothing_is_encoded_without_a_viewer() {
 #[test]
 fn a_broken_encoder_is_replaced_by_the_next_which_shows_the_last_picture() {
     let mut rig = Rig::new(&["x264enc", "openh264enc"]);
-    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.feed.attach(VideoCodec::H264, 1000);
     rig.submit();
     assert!(rig.next_video().key);
     assert_eq!(rig.feed.encoder(), "x264enc");
 
-    rig.feed.replace_encoder(1, "pulled").unwrap();
+    rig.feed.replace_encoder(1, "pulled");
     let again = rig.next_video();
     assert!(again.key);
     assert_eq!(again.frame, 1);
     assert_eq!(rig.feed.encoder(), "openh264enc");
     // A late word about the first one changes nothing.
-    rig.feed.replace_encoder(1, "pulled again").unwrap();
+    rig.feed.replace_encoder(1, "pulled again");
     assert_eq!(rig.feed.encoder(), "openh264enc");
 
     rig.submit();
     assert_eq!(rig.next_video().frame, 2);
     let generation = rig.feed.lock().generation;
-    let exhausted = rig
-        .feed
-        .replace_encoder(generation, "pulled too")
-        .unwrap_err();
+    assert_eq!(rig.feed.take_exhausted(), None);
+    rig.feed.replace_encoder(generation, "pulled too");
+    let exhausted = rig.feed.take_exhausted().unwrap();
     assert_eq!(exhausted.codec, VideoCodec::H264);
+    assert_eq!(rig.feed.take_exhausted(), None, "it is said once");
+    assert_eq!(rig.feed.encoders(), []);
     let totals = rig.ledger.snapshot();
     assert_eq!(
         (totals.committed, totals.encoded, totals.in_flight),
@@ -148,16 +165,61 @@ fn a_broken_encoder_is_replaced_by_the_next_which_shows_the_last_picture() {
 }
 
 #[test]
-fn a_codec_without_an_encoder_is_an_error() {
-    let rig = Rig::new(&["x264enc"]);
-    let exhausted = rig.feed.attach(VideoCodec::VP8, 1000).unwrap_err();
-    assert_eq!(exhausted.codec, VideoCodec::VP8);
+fn a_codec_without_an_encoder_leaves_the_feed_idle_and_the_others_to_choose() {
+    let mut rig = Rig::new(&["x264enc", "vp8enc"]);
+    rig.feed.attach(VideoCodec::VP9, 1000);
+    let exhausted = rig.feed.take_exhausted().unwrap();
+    assert_eq!(exhausted.codec, VideoCodec::VP9);
+    rig.submit();
+    assert_eq!(rig.ledger.snapshot().dropped[&DropReason::NoViewer], 1);
+    // One codec's encoders fail, one after the other; a viewer of another codec is served.
+    rig.feed.attach(VideoCodec::H264, 1000);
+    rig.submit();
+    assert_eq!(rig.next_video().codec, VideoCodec::H264);
+    rig.settled();
+    let generation = rig.feed.lock().generation;
+    rig.feed.replace_encoder(generation, "the GPU is gone");
+    assert!(rig.feed.take_exhausted().is_some());
+    assert_eq!(
+        rig.feed.encoders(),
+        [(VideoCodec::VP8, "vp8enc".to_owned())]
+    );
+    rig.feed.attach(VideoCodec::VP8, 1000);
+    assert_eq!(rig.feed.take_exhausted(), None);
+    rig.submit();
+    let video = rig.next_video();
+    assert_eq!(
+        (video.codec, video.key, video.frame),
+        (VideoCodec::VP8, true, 3)
+    );
+}
+
+#[test]
+fn a_better_encoder_that_has_rested_is_back_with_the_next_key_frame() {
+    let mut rig = Rig::new(&["x264enc", "openh264enc"]);
+    rig.feed.attach(VideoCodec::H264, 1000);
+    rig.submit();
+    rig.next_video();
+    rig.settled();
+    rig.feed.replace_encoder(1, "pulled");
+    assert!(rig.next_video().key);
+    rig.feed.key_frame();
+    assert_eq!(rig.feed.encoder(), "openh264enc", "it still rests");
+    let ladder = rig.feed.recipes();
+    rig.feed.lock().rungs = Rungs::new(ladder);
+    rig.feed.key_frame();
+    assert_eq!(rig.feed.encoder(), "x264enc");
+    assert_eq!(rig.told.try_recv(), Ok(Event::Redraw));
+    rig.submit();
+    // Access units of the other encoder may be on their way.
+    while rig.next_video().frame < 2 {}
+    rig.settled();
 }
 
 #[test]
 fn a_burst_keeps_only_its_newest_picture() {
     let mut rig = Rig::new(&["x264enc"]);
-    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.feed.attach(VideoCodec::H264, 1000);
     for _ in 0..20 {
         rig.submit();
     }
@@ -175,7 +237,7 @@ fn a_burst_keeps_only_its_newest_picture() {
 #[test]
 fn while_the_path_is_behind_only_the_newest_picture_waits() {
     let mut rig = Rig::new(&["x264enc"]);
-    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.feed.attach(VideoCodec::H264, 1000);
     rig.submit();
     assert_eq!(rig.next_video().frame, 1);
     rig.settled();
@@ -195,7 +257,7 @@ fn while_the_path_is_behind_only_the_newest_picture_waits() {
 #[test]
 fn a_picture_is_drawn_on_again_only_when_its_access_unit_is_there_and_a_newer_one_is_shown() {
     let mut rig = Rig::new(&["x264enc"]);
-    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.feed.attach(VideoCodec::H264, 1000);
     let leases: [form::Lease; 3] = Default::default();
     let holders = |n: usize| Arc::strong_count(&leases[n]) - 1;
     let submit = |rig: &Rig, n: usize| {
@@ -223,7 +285,7 @@ fn a_picture_is_drawn_on_again_only_when_its_access_unit_is_there_and_a_newer_on
 #[test]
 fn a_picture_of_another_form_is_none_for_this_encoder_and_a_new_one_is_asked_for() {
     let rig = Rig::new(&["x264enc"]);
-    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.feed.attach(VideoCodec::H264, 1000);
     let lease = form::Lease::default();
     rig.submit_as(|picture| Picture::on_gpu(picture.buffer, 0, Arc::clone(&lease)));
     assert_eq!(rig.told.recv_timeout(PATIENCE).unwrap(), Event::Redraw);
@@ -237,12 +299,11 @@ fn an_encoder_that_takes_nothing_from_the_gpu_after_all_is_given_pictures_from_m
     let mut rig = Rig::new(&["x264enc"]);
     let form = Form::Dmabuf { modifier: 0 };
     rig.feed.allow_zero_copy(&["x264enc"], form);
-    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.feed.attach(VideoCodec::H264, 1000);
     assert_eq!(rig.feed.form(), Form::Memory);
-    assert!(
-        rig.feed.lock().zero_copy.is_empty(),
-        "it is not tried again"
-    );
+    let recipe = ladder::recipe("x264enc").unwrap();
+    let next = rig.feed.lock().rungs.form_for(recipe, mono_us());
+    assert_eq!(next, Form::Memory, "it is not tried again soon");
     rig.submit();
     assert_eq!(rig.next_video().frame, 1);
     assert_eq!(rig.feed.encoder(), "x264enc");
@@ -258,7 +319,7 @@ fn an_encoder_that_takes_nothing_from_the_gpu_after_all_is_given_pictures_from_m
 #[test]
 fn an_encoder_that_hangs_is_noticed() {
     let rig = Rig::new(&["x264enc"]);
-    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.feed.attach(VideoCodec::H264, 1000);
     let since_us = mono_us();
     rig.feed.lock().flying.push_back(Flying {
         pts_us: u64::MAX,
@@ -267,15 +328,96 @@ fn an_encoder_that_hangs_is_noticed() {
         origin: Some(Origin::Commit(rig.ledger.committed())),
         _lease: None,
     });
-    rig.feed.on_deadline(since_us + ENCODE_MAX_US - 1);
+    // The machine stands still for a minute: that is not the encoder's doing.
+    let woken_us = since_us + 60_000_000;
+    rig.feed.on_deadline(woken_us);
     assert!(rig.told.try_recv().is_err());
-    rig.feed.on_deadline(since_us + ENCODE_MAX_US);
+    // Seen to hold it all the time, at the feed's own deadlines.
+    let mut now = woken_us;
+    while now < woken_us + ENCODE_MAX_US {
+        now = rig.feed.deadline_us().unwrap();
+        rig.feed.on_deadline(now);
+        assert!(now < woken_us + 2 * ENCODE_MAX_US);
+        if now < woken_us + ENCODE_MAX_US / 2 {
+            assert!(rig.told.try_recv().is_err());
+        }
+    }
     assert!(matches!(
         rig.told.try_recv(),
         Ok(Event::Broken { generation: 1, .. })
     ));
-    assert!(rig.feed.replace_encoder(1, "hung").is_err());
+    rig.feed.replace_encoder(1, "hung");
+    assert!(rig.feed.take_exhausted().is_some());
     assert_eq!(rig.ledger.snapshot().dropped[&DropReason::Encoder], 1);
+}
+
+#[test]
+fn a_gpu_s_next_encoder_waits_for_the_last_one_to_be_closed() {
+    let mut rig = Rig::with(vec![&ladder::software::X264_AS_ON_GPU]);
+    rig.feed.attach(VideoCodec::H264, 1000);
+    rig.submit();
+    rig.next_video();
+    rig.settled();
+    rig.feed.reshape(Shape {
+        hz: 30,
+        ..SETTINGS.shape
+    });
+    assert!(rig.feed.lock().closing.is_some());
+    // It is closed, and the event loop is told.
+    while rig.told.recv_timeout(PATIENCE).unwrap() != Event::Sooner {}
+    rig.wait_closed();
+    // As if it were not yet.
+    let open = Arc::new(AtomicBool::new(false));
+    rig.feed.lock().closing = Some(flow::Closing {
+        closed: Arc::clone(&open),
+        until_us: u64::MAX,
+    });
+    rig.submit();
+    rig.feed.on_deadline(mono_us());
+    assert_eq!(rig.ledger.snapshot().in_flight, 1);
+    assert_eq!(
+        rig.feed.lock().flying.len(),
+        0,
+        "it waits before the encoder"
+    );
+    open.store(true, Ordering::Release);
+    rig.feed.on_deadline(mono_us());
+    assert_eq!(rig.next_video().frame, 2);
+    rig.settled();
+    // One that never closes holds nothing up for long.
+    rig.feed.lock().closing = Some(flow::Closing {
+        closed: Arc::default(),
+        until_us: mono_us(),
+    });
+    rig.submit();
+    assert_eq!(rig.next_video().frame, 3);
+    rig.settled();
+}
+
+#[test]
+fn a_fall_of_the_path_is_told_at_once_and_a_buffer_of_another_rate_lasts_to_the_next_key_frame() {
+    let mut rig = Rig::with(vec![&ladder::software::X264_AS_ON_GPU]);
+    rig.feed.attach(VideoCodec::H264, 8000);
+    let shown = |rig: &mut Rig, kbps: u32| {
+        rig.feed.set_kbps(kbps);
+        rig.submit();
+        rig.next_video();
+        rig.settled();
+        rig.feed.lock().settings.kbps
+    };
+    // The encoder is to be told seldom: once a second.
+    assert_eq!(shown(&mut rig, 7600), 8000);
+    assert_eq!(shown(&mut rig, 4500), 4500);
+    assert_eq!(shown(&mut rig, 4300), 4500);
+    let generation = rig.feed.lock().generation;
+    rig.feed.key_frame();
+    assert_eq!(rig.feed.lock().generation, generation, "its buffer will do");
+    assert_eq!(shown(&mut rig, 1000), 1000);
+    rig.feed.key_frame();
+    assert_eq!(rig.feed.lock().generation, generation + 1);
+    assert_eq!(rig.feed.lock().started_kbps, 1000);
+    rig.wait_closed();
+    assert_eq!(shown(&mut rig, 1000), 1000);
 }
 
 /// Pictures of blocks of grey noise, none like the one before.

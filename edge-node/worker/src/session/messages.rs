@@ -3,7 +3,6 @@
 use super::{Life, Session};
 use crate::clock::mono_us;
 use crate::link::outbox::Flushed;
-use nearlight_protocol::api::EndReason;
 use nearlight_protocol::input::Packet;
 use nearlight_protocol::worker::{Attach, FromWorker, Ready, Target, ToWorker};
 use smithay::reexports::calloop::generic::Generic;
@@ -34,19 +33,32 @@ impl Session {
 
     fn greet(&mut self) {
         tracing::info!("agent connected");
-        let (width, height) = self.desktop.display_size();
-        let ready = Ready {
-            width,
-            height,
-            encoders: self.feed.encoders(),
-        };
-        self.outbox.send(&FromWorker::Ready(ready));
+        self.say_ready();
         if self.told_first_frame {
             self.outbox.send(&FromWorker::FirstFrame);
         }
         self.outbox.send(&FromWorker::Counters(self.counters()));
         if let Life::Failing { failed, .. } = &self.life {
             self.outbox.send(&FromWorker::Failed(failed.clone()));
+        }
+    }
+
+    /// Says with which encoders the session can be seen.
+    pub(super) fn say_ready(&mut self) {
+        let (width, height) = self.desktop.display_size();
+        self.told_encoders = self.feed.encoders();
+        let encoders = self.told_encoders.clone();
+        self.outbox.send(&FromWorker::Ready(Ready {
+            width,
+            height,
+            encoders,
+        }));
+    }
+
+    /// The same, if they are others than the agent knows.
+    pub(super) fn tell_encoders(&mut self) {
+        if self.link.is_connected() && self.feed.encoders() != self.told_encoders {
+            self.say_ready();
         }
     }
 
@@ -165,9 +177,7 @@ impl Session {
         }
         self.aim(attach.target);
         let kbps = within(attach.target.kbps);
-        if let Err(error) = self.feed.attach(attach.codec, kbps) {
-            return self.fail(EndReason::EncoderFailed, error.to_string());
-        }
+        self.feed.attach(attach.codec, kbps);
         self.desktop.notices_attached(true);
         self.sound.set_active(true);
         self.desktop.watch();

@@ -126,6 +126,7 @@ pub fn start(options: &Options) -> Result<(Session, EventLoop<'static, Session>)
         told_first_frame: false,
         housekeeping_due_us: now,
         counters_due_us: now,
+        told_encoders: Vec::new(),
         pulse,
         memory_bytes_max: OWN_MEMORY_BYTES_MAX + driver_bytes,
     };

@@ -83,7 +83,7 @@ fn a_whole_surface_in_memory_takes_no_detour_over_the_gpu() {
 #[test]
 fn a_lost_gpu_leaves_the_desktop_to_the_cpu_and_every_commit_accounted_for() {
     let mut rig = Rig::on_gpu();
-    rig.feed.attach(VideoCodec::H264, 1000).unwrap();
+    rig.feed.attach(VideoCodec::H264, 1000);
     rig.desktop.watch();
     let _app = show_parent_and_child(&mut rig);
     // The last commit came too early for the display's rate.

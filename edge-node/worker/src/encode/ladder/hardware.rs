@@ -58,6 +58,8 @@ const fn base(codec: VideoCodec, parser: &'static str, element: &'static str) ->
         zero_copy: None,
         depth: 2,
         by_caps_rate: true,
+        on_gpu: true,
+        buffer_at_start: false,
         demanding: false,
         rate_interval: SELDOM,
         rate: |_, kbps| vec![("bitrate", u64::from(kbps))],
@@ -100,6 +102,7 @@ const fn nvidia_one(codec: VideoCodec, parser: &'static str, element: &'static s
             all
         },
         zero_copy: Some(BY_GL),
+        buffer_at_start: true,
         ..base(codec, parser, element)
     }
 }
@@ -123,6 +126,7 @@ const fn va(codec: VideoCodec, parser: &'static str, element: &'static str) -> R
             all
         },
         zero_copy: Some(BY_VA),
+        buffer_at_start: true,
         ..base(codec, parser, element)
     }
 }

@@ -28,10 +28,23 @@ pub(super) const X264: Recipe = Recipe {
     zero_copy: None,
     depth: 1,
     by_caps_rate: true,
+    on_gpu: false,
+    buffer_at_start: false,
     demanding: false,
     rate_interval: FAST,
     rate: x264_rate,
     properties: x264,
+};
+
+/// For tests: one that is treated as if it were a GPU's.
+#[cfg(test)]
+pub(in crate::encode) static X264_AS_ON_GPU: Recipe = Recipe {
+    on_gpu: true,
+    buffer_at_start: true,
+    by_caps_rate: false,
+    // Whatever the machine is busy with, a test is over before.
+    rate_interval: std::time::Duration::from_secs(3_600),
+    ..X264
 };
 
 pub(super) const OPENH264: Recipe = Recipe {
