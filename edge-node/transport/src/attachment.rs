@@ -16,6 +16,7 @@
 
 use crate::attachment::channels::Channels;
 use crate::attachment::congestion::Flow;
+use crate::attachment::consent::Consent;
 use crate::attachment::input::Gate;
 use crate::attachment::media::{AudioStream, VideoStream};
 use crate::attachment::outbox::{Frame, Outbox};
@@ -54,6 +55,7 @@ use std::time::Instant;
 
 pub(crate) mod channels;
 pub(crate) mod congestion;
+pub(crate) mod consent;
 pub(crate) mod fec;
 pub(crate) mod input;
 mod marks;
@@ -127,6 +129,16 @@ enum Phase {
     Over,
 }
 
+/// An address that proved to be a viewer's.
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    remote: SocketAddr,
+    /// Ours that it wrote to.
+    local: Option<IpAddr>,
+    /// When it last proved itself.
+    heard: Instant,
+}
+
 /// One viewer's connection.
 pub(crate) struct Attachment {
     id: AttachmentId,
@@ -161,8 +173,9 @@ pub(crate) struct Attachment {
     path: Option<Path>,
     path_heard: Instant,
     heard: Instant,
-    /// Addresses that proved to be the viewer's, and ours that they wrote to.
-    addresses: Vec<(SocketAddr, Option<IpAddr>)>,
+    /// Addresses that proved to be the viewer's.
+    addresses: Vec<Address>,
+    consent: Consent,
     /// A nomination that `rtc` did not take because it had to check back first.
     nomination: Option<(Vec<u8>, Received)>,
     wake: Option<Instant>,
@@ -224,6 +237,7 @@ impl Attachment {
             path_heard: now,
             heard: now,
             addresses: Vec::new(),
+            consent: Consent::default(),
             nomination: None,
             wake: Some(now),
             effects: Vec::new(),
@@ -275,7 +289,7 @@ impl Attachment {
 
     /// The addresses that route to it.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.addresses.iter().map(|(address, _)| *address)
+        self.addresses.iter().map(|address| address.remote)
     }
 
     /// The newest round trip, once the viewer has reported one.

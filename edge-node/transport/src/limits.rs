@@ -77,7 +77,8 @@ pub(crate) const GOODBYE_DEADLINE: Duration = Duration::from_millis(500);
 pub(crate) const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
 /// Silence of the current path after which a nominated other one takes its place.
 pub(crate) const PATH_SILENT_AFTER: Duration = Duration::from_secs(2);
-/// Addresses one viewer may come from.
+/// Addresses of one viewer that are known at a time; of more, those that were silent longest are
+/// forgotten.
 pub(crate) const ADDRESSES_MAX: usize = 32;
 /// Candidates of a viewer that full ICE checks.
 pub(crate) const REMOTE_CANDIDATES_MAX: usize = 32;

@@ -50,10 +50,15 @@ impl Routes {
     ) {
         self.by_ufrag.remove(ufrag);
         for address in addresses {
-            // The address may have come to belong to a newer attachment of the same browser.
-            if self.of_address(address) == Some(key) {
-                self.by_address.remove(&address);
-            }
+            self.forget_address(key, address);
+        }
+    }
+
+    /// Forgets an address of an attachment's, unless it has come to belong to a newer one of the same
+    /// browser.
+    pub(crate) fn forget_address(&mut self, key: AttachmentKey, address: SocketAddr) {
+        if self.of_address(address) == Some(key) {
+            self.by_address.remove(&address);
         }
     }
 }

@@ -143,14 +143,20 @@ impl Attachment {
             any = true;
             if stun::is_stun(&transmit.message) {
                 let remote = transmit.transport.peer_addr;
-                let known = self.addresses.iter().find(|(a, _)| *a == remote);
-                let local = known.and_then(|(_, local)| *local);
-                // Lost if the kernel is full: STUN is retransmitted.
-                ports.send_one(&transmit.message, Path { remote, local });
-                counters.packets_sent += 1;
-                counters.bytes_sent += transmit.message.len() as u64;
+                let known = self.addresses.iter().find(|known| known.remote == remote);
+                let local = known.and_then(|known| known.local);
+                let path = Path { remote, local };
+                send_check(&transmit.message, path, ports, counters);
             } else {
                 self.queue(transmit.message);
+            }
+        }
+        if let Some((path, transaction)) = self.consent.take_due() {
+            let names = (self.theirs.ufrag.as_str(), self.ours.ufrag.as_str());
+            let password = &self.theirs.password;
+            let question = stun::ice_request(transaction, names, password, &*self.crypto);
+            if let Some(question) = question {
+                send_check(&question, path, ports, counters);
             }
         }
         any
@@ -359,4 +365,11 @@ impl Attachment {
             self.effects.push(Effect::WantKeyFrame);
         }
     }
+}
+
+/// Lost if the kernel is full: STUN is retransmitted.
+fn send_check(datagram: &[u8], path: Path, ports: &mut Ports, counters: &mut Counters) {
+    ports.send_one(datagram, path);
+    counters.packets_sent += 1;
+    counters.bytes_sent += datagram.len() as u64;
 }

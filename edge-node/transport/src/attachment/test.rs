@@ -2,9 +2,12 @@
 //! viewer is in tests/transport.
 
 use super::*;
+use crate::attachment::path::Judged;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::limits::ADDRESSES_MAX;
 use crate::net::ports::Ports;
+use crate::net::stun::{self, Binding};
 use crate::picture::{Cutter, PAYLOAD_BYTES};
 use nearlight_protocol::notice::DetachReason;
 use nearlight_protocol::worker::Video;
@@ -104,6 +107,50 @@ fn before_it_is_connected_nothing_is_sent_and_it_goes_at_once() {
     assert!(bench.attachment.is_leaving());
     assert_eq!(bench.effects_at(Duration::ZERO), [Effect::Over]);
     assert_eq!(bench.counters.packets_sent, 0);
+}
+
+#[test]
+fn an_address_heard_of_long_ago_makes_room_and_that_of_the_path_never_does() {
+    let mut bench = bench();
+    let attachment = &mut bench.attachment;
+    let names = (
+        attachment.ours.ufrag.clone(),
+        attachment.theirs.ufrag.clone(),
+    );
+    let names = (names.0.as_str(), names.1.as_str());
+    let password = attachment.ours.password.clone();
+    let question = stun::ice_request([1; 12], names, &password, &*attachment.crypto).unwrap();
+    let binding = Binding::parse(&question).unwrap();
+    let from = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+    let mut gone = Vec::new();
+    // A train of some hours, with a network that gives it another port each minute.
+    for n in 0..200 {
+        let received = Received {
+            len: question.len(),
+            from: from(1000 + n),
+            to: None,
+        };
+        let now = bench.start + Duration::from_millis(n.into());
+        match attachment.stun(now, &binding, &question, &received) {
+            Judged::Authentic { instead_of } => gone.extend(instead_of),
+            other => panic!("{other:?}"),
+        }
+        assert!(attachment.addresses().count() <= ADDRESSES_MAX);
+    }
+    assert_eq!(gone.len(), 200 - ADDRESSES_MAX);
+    assert_eq!(gone[..3], [from(1001), from(1002), from(1003)]);
+    assert!(attachment.addresses().any(|address| address == from(1000)));
+    assert_eq!(attachment.path.unwrap().remote, from(1000));
+    // Somebody else's word still counts for nothing.
+    let forged = stun::ice_request([1; 12], names, "guess", &*attachment.crypto).unwrap();
+    let binding = Binding::parse(&forged).unwrap();
+    let received = Received {
+        len: forged.len(),
+        from: from(1),
+        to: None,
+    };
+    let judged = attachment.stun(bench.start, &binding, &forged, &received);
+    assert_eq!(judged, Judged::Forged);
 }
 
 #[test]

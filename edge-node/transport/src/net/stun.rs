@@ -1,9 +1,16 @@
 //! As much of STUN (RFC 8489) as a front door needs: tell what a datagram is, whose it claims to
 //! be, and whether it proves it, before anything is allocated for it.
 //!
-//! Pure. The ICE agent behind the door parses again what is let through.
+//! Pure, but for the numbers that ICE wants random. The ICE agent behind the door parses again what is let through.
 
 use rtc::crypto::{HmacAlgorithm, RTCCryptoProvider};
+use rtc::ice::attributes::control::AttrControlled;
+use rtc::ice::attributes::priority::PriorityAttr;
+use rtc::stun::attributes::AttrType as StunAttribute;
+use rtc::stun::fingerprint::FINGERPRINT;
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
+use rtc::stun::textattrs::Username;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const COOKIE: u32 = 0x2112_a442;
@@ -13,6 +20,8 @@ const ATTR_USERNAME: u16 = 0x0006;
 const ATTR_INTEGRITY: u16 = 0x0008;
 const ATTR_XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const ATTR_USE_CANDIDATE: u16 = 0x0025;
+/// Of a candidate that the peer has not been told of (RFC 8445, section 5.1.2).
+const PEER_REFLEXIVE_PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 
 /// What a STUN binding message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +145,33 @@ pub(crate) fn binding_request(transaction: [u8; 12]) -> [u8; HEADER_BYTES] {
     out[4..8].copy_from_slice(&COOKIE.to_be_bytes());
     out[8..].copy_from_slice(&transaction);
     out
+}
+
+/// A check of ICE's (RFC 8445, section 7.2.2) by the controlled side, keyed with the `password` of the
+/// peer that is asked; `names` are its name fragment and ours. `None` if the library does not make it.
+pub(crate) fn ice_request(
+    transaction: [u8; 12],
+    names: (&str, &str),
+    password: &str,
+    crypto: &dyn RTCCryptoProvider,
+) -> Option<Vec<u8>> {
+    let mut message = Message::new();
+    let username = format!("{}:{}", names.0, names.1);
+    let integrity = MessageIntegrity::new_short_term_integrity_with_provider(
+        password.to_owned(),
+        crypto.crypto(),
+    );
+    let parts: [Box<dyn Setter + '_>; 7] = [
+        Box::new(BINDING_REQUEST),
+        Box::new(TransactionId(transaction)),
+        Box::new(Username::new(StunAttribute(ATTR_USERNAME), username)),
+        Box::new(AttrControlled(rand::random())),
+        Box::new(PriorityAttr(PEER_REFLEXIVE_PRIORITY)),
+        Box::new(integrity),
+        Box::new(FINGERPRINT),
+    ];
+    message.build(&parts).ok()?;
+    Some(message.raw)
 }
 
 struct Attribute<'a> {

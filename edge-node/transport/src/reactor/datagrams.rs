@@ -72,7 +72,12 @@ impl Reactor {
         };
         match judged {
             Judged::Forged => return Datagram::Forged,
-            Judged::Authentic => self.routes.learn(received.from, key),
+            Judged::Authentic { instead_of } => {
+                if let Some(gone) = instead_of {
+                    self.routes.forget_address(key, gone);
+                }
+                self.routes.learn(received.from, key);
+            }
             Judged::Unproven => {}
         }
         self.touched.insert(key);

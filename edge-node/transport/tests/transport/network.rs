@@ -57,6 +57,46 @@ fn a_viewer_whose_address_changes_keeps_its_picture() {
     }
 }
 
+/// STUN messages and others that have come to a socket that does not wait.
+fn arrived(socket: &UdpSocket) -> (usize, usize) {
+    let mut buffer = [0; 2048];
+    let (mut stun, mut others) = (0, 0);
+    while let Ok(len) = socket.recv(&mut buffer) {
+        match buffer[..len].first() {
+            Some(0..4) => stun += 1,
+            Some(_) | None => others += 1,
+        }
+    }
+    (stun, others)
+}
+
+#[test]
+fn a_stream_does_not_move_to_where_nobody_answers_for_the_viewer() {
+    let node = Node::start();
+    let worker = node.add_session(1);
+    let relay = Relay::to(node.transport.port());
+    let mut viewer = attached_through(&node, &relay);
+    worker.show(1, true, 100);
+    viewer.packets(1);
+    let victim = UdpSocket::bind("127.0.0.1:0").unwrap();
+    victim.set_nonblocking(true).unwrap();
+    relay.pretend_to_be(&victim);
+    // Checks and reports of the viewer's own, which come from there by what they say: it is answered
+    // and asked, and sees nothing of the stream, which goes on where it went.
+    let (mut frame, mut asked) = (1, 0);
+    while asked < 20 {
+        frame += 1;
+        worker.show(frame, true, 100);
+        viewer.packets(1);
+        let sent = u64::from(frame);
+        node.wait_counters(1, |c| c.video_sent == sent);
+        let (stun, others) = arrived(&victim);
+        assert_eq!(others, 0, "the stream went to somebody else");
+        asked += stun;
+        assert!(frame < 25, "nobody was asked");
+    }
+}
+
 /// A STUN server that sees everybody at `seen`.
 fn stun_server(seen: SocketAddr) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -70,6 +70,26 @@ fn our_question_is_a_binding_request() {
     assert_eq!(binding.ufrag(), None);
 }
 
+#[test]
+fn a_question_to_a_viewer_is_one_that_its_ice_agent_takes() {
+    let provider = rtc::crypto::default_provider().unwrap();
+    let bytes = ice_request([7; 12], ("viewer", "node"), "secret", &*provider).unwrap();
+    let binding = Binding::parse(&bytes).unwrap();
+    assert_eq!(
+        (binding.class, binding.transaction),
+        (Class::Request, [7; 12])
+    );
+    assert_eq!(binding.ufrag(), Some("viewer"));
+    assert!(binding.is_authentic("secret", &*provider));
+    let mut message = Message::new();
+    message.raw.clone_from(&bytes);
+    message.decode().unwrap();
+    FINGERPRINT.check(&message).unwrap();
+    PriorityAttr::default().get_from(&message).unwrap();
+    // Hardly more than what makes us ask.
+    assert!(bytes.len() <= 120, "{}", bytes.len());
+}
+
 proptest! {
     #[test]
     fn no_datagram_makes_the_front_door_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), fix: bool) {

@@ -20,6 +20,8 @@ struct Shared {
     outside: Mutex<UdpSocket>,
     viewer: Mutex<Option<SocketAddr>>,
     node: SocketAddr,
+    /// How often it moved: what is sent to where it was before is lost.
+    moves: AtomicU32,
     /// Large packets towards the viewer that are still to be lost.
     lose: AtomicU32,
     over: AtomicBool,
@@ -40,6 +42,7 @@ impl Relay {
             outside: Mutex::new(UdpSocket::bind("127.0.0.1:0").unwrap()),
             viewer: Mutex::new(None),
             node: SocketAddr::from(([127, 0, 0, 1], port)),
+            moves: AtomicU32::new(0),
             lose: AtomicU32::new(0),
             over: AtomicBool::new(false),
             narrow: Mutex::new(None),
@@ -75,11 +78,18 @@ impl Relay {
         std::thread::spawn(move || shared.deliver(&rx));
     }
 
-    /// From now on the node sees another address.
+    /// From now on the node sees another address, and what it sends to the old one is lost.
     pub(crate) fn move_outside(&self) {
         let new = UdpSocket::bind("127.0.0.1:0").unwrap();
         *self.shared.outside.lock().unwrap() = new;
+        self.shared.moves.fetch_add(1, SeqCst);
         Arc::clone(&self.shared).watch();
+    }
+
+    /// From now on the viewer pretends to be at `victim`'s address; what is sent to its own still
+    /// reaches it.
+    pub(crate) fn pretend_to_be(&self, victim: &UdpSocket) {
+        *self.shared.outside.lock().unwrap() = victim.try_clone().unwrap();
     }
 }
 
@@ -145,6 +155,7 @@ impl Shared {
 
     fn watch(self: Arc<Self>) {
         let outside = self.outside.lock().unwrap().try_clone().unwrap();
+        let moves = self.moves.load(SeqCst);
         std::thread::spawn(move || {
             let mut buffer = [0; 2048];
             while let Ok(len) = outside.recv(&mut buffer) {
@@ -153,6 +164,9 @@ impl Shared {
                         .lose
                         .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
                         .is_ok();
+                if self.moves.load(SeqCst) != moves {
+                    return;
+                }
                 if !lost {
                     self.pass_on(&buffer[..len]);
                 }
