@@ -82,6 +82,8 @@ pub struct Estimate {
     pub kbps_path: u32,
     /// What the encoder may make, kbit/s, without headers, sound, retransmissions and repair.
     pub kbps_media: u32,
+    /// The most that it may ever make, whatever the path carries: the same of the bounds.
+    pub kbps_media_most: u32,
     /// How fast packets may follow each other, kbit/s.
     pub kbps_pacing: u32,
     /// Bytes that may leave at once: a whole frame while the path shows no queue.
@@ -94,6 +96,8 @@ pub struct Estimate {
     pub rtt_us: u32,
     /// What keeps the rate from being higher.
     pub limited_by: LimitedBy,
+    /// So little is sent that nothing is learnt about the path.
+    pub idle: bool,
     /// Nothing was heard for so long that sending more is pointless.
     pub blind: bool,
 }
@@ -276,7 +280,7 @@ impl Controller {
     pub fn estimate(&mut self, now_us: u64) -> Estimate {
         let rate = self.steering.rate();
         let beside = self.beside.kbps(now_us).min(rate * 0.5);
-        let media = (rate - beside) * (1.0 - HEADER_SHARE);
+        let media_of = |all: f64| (all - beside) * (1.0 - HEADER_SHARE);
         let path = self.trains.kbps(now_us);
         let mut pacing = path.map_or(rate * PACE_IDLE, |path| {
             (path * PACE_OVER_PATH).max(rate * PACE_OVER_RATE)
@@ -293,7 +297,8 @@ impl Controller {
         let permille = self.losses.share_over(LOSS_SHOWN_US, 50, now_us) * 1000.0;
         Estimate {
             kbps_path: kbps(self.steering.path()),
-            kbps_media: kbps(media),
+            kbps_media: kbps(media_of(rate)),
+            kbps_media_most: kbps(media_of(self.ceiling())),
             kbps_pacing: kbps(pacing),
             burst_bytes: burst as u32,
             queue_us: u32::try_from(self.steering.queue_us()).unwrap_or(u32::MAX),
@@ -302,6 +307,7 @@ impl Controller {
                 .rtt_us
                 .map_or(0, |us| u32::try_from(us).unwrap_or(u32::MAX)),
             limited_by: self.limited_by(),
+            idle: self.steering.is_idle(),
             blind: self.is_blind(now_us),
         }
     }

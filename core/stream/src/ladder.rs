@@ -5,6 +5,9 @@
 //! coarser pixels, which nobody remembers, not by a change of size, which everybody sees. The
 //! encoder is reconfigured seldom: a change of bit rate must be worth it and be some time after the
 //! one before, the more so upwards.
+//!
+//! **Invariant:** a picture that was made smaller gets larger again on the path and within the bounds
+//! on which it would never have been made smaller.
 
 use nearlight_protocol::worker::Target;
 
@@ -21,6 +24,10 @@ const RUNGS: [(u8, bool); 5] = [
 /// game scenes), and over which the next larger one does. Between them nothing changes.
 const BITS_FEW: f64 = 0.022;
 const BITS_MANY: f64 = 0.034;
+/// Where the stream may never have so many, this share of what it may have is enough for the larger
+/// size, as long as that is distinctly more than too few.
+const NEAR_MOST: f64 = 0.97;
+const OVER_FEW: f64 = 1.02;
 /// For how long they must be too few or enough.
 const SMALLER_AFTER_US: u64 = 2_500_000;
 const LARGER_AFTER_US: u64 = 6_000_000;
@@ -63,6 +70,10 @@ pub struct Ladder {
     wish: Wish,
     /// Index into [`RUNGS`].
     rung: usize,
+    /// The most that there will ever be, kbit/s of media.
+    kbps_most: u32,
+    /// The picture does not use what it may have.
+    idle: bool,
     few_since_us: Option<u64>,
     many_since_us: Option<u64>,
     given: Option<(Target, u64)>,
@@ -75,6 +86,8 @@ impl Ladder {
             display,
             wish: Wish::default(),
             rung: 0,
+            kbps_most: u32::MAX,
+            idle: false,
             few_since_us: None,
             many_since_us: None,
             given: None,
@@ -89,6 +102,12 @@ impl Ladder {
     /// The player changed the settings.
     pub fn set_wish(&mut self, wish: Wish) {
         self.wish = wish;
+    }
+
+    /// What bounds the stream on any path, kbit/s of media, and whether it makes so little of what it
+    /// may have now that its bits are not too few, however few they are.
+    pub fn set_bounds(&mut self, kbps_most: u32, idle: bool) {
+        (self.kbps_most, self.idle) = (kbps_most, idle);
     }
 
     /// The most that the display can make use of, kbit/s of media.
@@ -181,10 +200,19 @@ impl Ladder {
         kbps * 1000.0 / (self.pixels(rung) * f64::from(self.fps(rung)))
     }
 
+    /// Bits for each pixel over which a rung is worth having.
+    fn bits_enough(&self, rung: usize) -> f64 {
+        let most = f64::from(self.kbps_most.min(self.kbps_useful()));
+        let near = self.bits(most, rung) * NEAR_MOST;
+        BITS_MANY.min(near.max(BITS_FEW * OVER_FEW))
+    }
+
     fn step(&mut self, kbps: f64, now_us: u64) {
         self.rung = self.rung.max(self.rung_least());
-        let few = self.rung + 1 < RUNGS.len() && self.bits(kbps, self.rung) < BITS_FEW;
-        let many = self.rung > self.rung_least() && self.bits(kbps, self.rung - 1) > BITS_MANY;
+        let smallest = self.rung + 1 == RUNGS.len();
+        let few = !smallest && !self.idle && self.bits(kbps, self.rung) < BITS_FEW;
+        let many = self.rung > self.rung_least()
+            && self.bits(kbps, self.rung - 1) > self.bits_enough(self.rung - 1);
         let lasts = |since: &mut Option<u64>, holds: bool, long: u64| {
             if !holds {
                 *since = None;
@@ -244,14 +272,60 @@ mod test {
 
     #[test]
     fn no_rate_makes_it_swing() {
-        for kbps in (100..4_000).step_by(50) {
+        for (kbps, most) in (100..4_000).step_by(50).flat_map(|kbps| {
+            let bounds = [u32::MAX, kbps, kbps + kbps / 50, kbps + kbps / 20];
+            bounds.map(|most| (kbps, most))
+        }) {
             let mut ladder = Ladder::new(HD);
             let mut now = 0;
+            ladder.set_bounds(most, false);
             ladder.first(4_000, now);
             run(&mut ladder, &mut now, kbps, 60);
             let (_, changes) = run(&mut ladder, &mut now, kbps, 120);
-            assert_eq!(changes, 0, "at {kbps} kbit/s");
+            assert_eq!(changes, 0, "at {kbps} of {most} kbit/s");
         }
+    }
+
+    #[test]
+    fn a_dip_leaves_no_mark_where_the_bounds_never_give_many_bits() {
+        // The default bound for large displays, and a player's own cap.
+        for (width, height, hz, most) in [
+            (2560, 1440, 144, 12_000),
+            (2560, 1440, 120, 12_000),
+            (3840, 2160, 60, 12_000),
+            (1920, 1080, 144, 8_000),
+            (1280, 720, 60, 1_300),
+        ] {
+            let mut ladder = Ladder::new(Display { width, height, hz });
+            let mut now = 0;
+            ladder.set_bounds(most, false);
+            ladder.first(most, now);
+            let (target, _) = run(&mut ladder, &mut now, most, 30);
+            assert_eq!(target.scale_percent, 100, "{width} at {hz}, from the start");
+            let (target, _) = run(&mut ladder, &mut now, most / 2, 5);
+            assert_eq!(target.scale_percent, 75, "{width} at {hz}, in the dip");
+            let (target, _) = run(&mut ladder, &mut now, most, 30);
+            assert_eq!(target.scale_percent, 100, "{width} at {hz}, after it");
+            let (_, changes) = run(&mut ladder, &mut now, most, 120);
+            assert_eq!(changes, 0, "{width} at {hz}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_uses_little_stays_as_large_as_it_is() {
+        let mut ladder = Ladder::new(Display {
+            width: 2560,
+            height: 1440,
+            hz: 144,
+        });
+        let mut now = 0;
+        ladder.set_bounds(12_000, true);
+        ladder.first(8_000, now);
+        let (target, _) = run(&mut ladder, &mut now, 8_000, 60);
+        assert_eq!(target.scale_percent, 100);
+        ladder.set_bounds(12_000, false);
+        let (target, _) = run(&mut ladder, &mut now, 8_000, 5);
+        assert_eq!(target.scale_percent, 75);
     }
 
     #[test]

@@ -132,6 +132,8 @@ impl Sender {
         let estimate = self.controller.estimate(now_us);
         let pacing = estimate.kbps_pacing.min(self.kbps_most);
         self.pacer.set(pacing, estimate.burst_bytes, now_us);
+        let most = estimate.kbps_media_most;
+        self.ladder.set_bounds(most, estimate.idle);
         if let Some(target) = self.ladder.next(estimate.kbps_media, now_us) {
             self.kbps = target.kbps;
             self.fps = target.fps_max;

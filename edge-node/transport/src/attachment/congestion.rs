@@ -237,8 +237,11 @@ impl Flow {
         self.pacer.set(self.kbps_pacing(), burst_bytes, now_us);
         // Before the first target there is no encoder to tell.
         self.ladder.given()?;
-        let kbps = self.estimate.kbps_media.min(self.rates.kbps_max);
-        self.ladder.next(kbps, now_us)
+        let bounded = |kbps: u32| kbps.min(self.rates.kbps_max);
+        let (kbps, most) = (self.estimate.kbps_media, self.estimate.kbps_media_most);
+        let idle = self.paces && self.estimate.idle;
+        self.ladder.set_bounds(bounded(most), idle);
+        self.ladder.next(bounded(kbps), now_us)
     }
 
     /// What the player allows; 0 is no limit.
