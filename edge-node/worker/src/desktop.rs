@@ -197,7 +197,7 @@ impl Desktop {
     /// Tells the browser about this desktop, or stops to.
     pub fn notices_attached(&mut self, attached: bool) {
         if attached {
-            self.notices.attach();
+            self.notices.attach(crate::clock::mono_us());
         } else {
             self.notices.detach();
         }

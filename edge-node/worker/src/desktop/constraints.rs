@@ -4,6 +4,7 @@
 //! that it takes pointer lock and sends relative motion.
 
 use super::Desktop;
+use crate::clock::mono_us;
 use smithay::delegate_pointer_constraints;
 use smithay::input::pointer::PointerHandle;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -41,7 +42,7 @@ impl Desktop {
         let held = self
             .constraint(|constraint| constraint.is_some())
             .unwrap_or(false);
-        self.notices.pointer_lock(held);
+        self.notices.pointer_lock(held, mono_us());
     }
 
     /// Whether the pointer must not move.

@@ -4,6 +4,7 @@
 use super::Desktop;
 use super::capture::is_on_gpu;
 use super::pixels::with_pixels;
+use crate::clock::mono_us;
 use crate::limits::CURSOR_INTERVAL;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -38,11 +39,10 @@ impl Desktop {
         self.cursor.surface = None;
         self.cursor.due_us = None;
         match image {
-            CursorImageStatus::Hidden => self.notices.cursor(Cursor::Hidden),
+            CursorImageStatus::Hidden => self.notices.cursor(Cursor::Hidden, mono_us()),
             CursorImageStatus::Named(icon) => {
-                self.notices.cursor(Cursor::Named {
-                    name: icon.name().to_owned(),
-                });
+                let name = icon.name().to_owned();
+                self.notices.cursor(Cursor::Named { name }, mono_us());
             }
             CursorImageStatus::Surface(surface) => {
                 self.cursor.surface = Some(surface.clone());
@@ -56,7 +56,7 @@ impl Desktop {
         if self.cursor.surface.as_ref() == Some(surface) {
             let due = self.cursor.sent_us + INTERVAL_US;
             self.cursor.due_us.get_or_insert(due);
-            self.on_cursor_due(crate::clock::mono_us());
+            self.on_cursor_due(mono_us());
         }
     }
 
@@ -69,11 +69,17 @@ impl Desktop {
 
     /// When [`Self::on_cursor_due`] wants to be called.
     pub fn cursor_due_us(&self) -> Option<u64> {
-        self.cursor.due_us
+        let due = [self.cursor.due_us, self.notices.due_us()];
+        due.into_iter().flatten().min()
     }
 
-    /// Sends the cursor's image, if it is time.
+    /// Reads the cursor's image and tells what is new, if it is time.
     pub fn on_cursor_due(&mut self, now: u64) {
+        self.read_cursor_if_due(now);
+        self.notices.on_due(now);
+    }
+
+    fn read_cursor_if_due(&mut self, now: u64) {
         if self.cursor.due_us.is_none_or(|due| due > now) {
             return;
         }
@@ -92,7 +98,7 @@ impl Desktop {
             None => Some(Cursor::Hidden),
         };
         match cursor {
-            Some(cursor) => self.notices.cursor(cursor),
+            Some(cursor) => self.notices.cursor(cursor, now),
             None => tracing::debug!("a cursor has no PNG"),
         }
     }
