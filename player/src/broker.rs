@@ -153,24 +153,17 @@ impl Broker {
         }
     }
 
-    /// Starts an app and waits for its first picture.
+    /// Makes a session of an app, with a display and a keyboard of the player's own where a page would
+    /// tell them. It is the caller's to end ([`crate::started::Started`]).
     ///
     /// # Errors
-    /// The broker refuses, or the session ends.
-    pub fn start(&self, app: &AppId) -> Result<Session> {
-        self.start_as(app, None, None)
-    }
-
-    /// As [`Broker::start`], with a display and a keyboard of the player's own, as a page tells them.
-    ///
-    /// # Errors
-    /// As [`Broker::start`].
-    pub fn start_as(
+    /// The broker refuses.
+    pub fn create(
         &self,
         app: &AppId,
         display: Option<DisplayMode>,
         keyboard_layout: Option<String>,
-    ) -> Result<Session> {
+    ) -> Result<SessionId> {
         let request = CreateSession {
             job: None,
             secrets: Secrets::default(),
@@ -183,10 +176,18 @@ impl Broker {
             budget_micro: None,
         };
         let body = serde_json::to_string(&request)?;
-        let id: Session = self.json("POST", SESSIONS, Some(&body))?;
+        let session: Session = self.json("POST", SESSIONS, Some(&body))?;
+        Ok(session.id)
+    }
+
+    /// Waits for a session's first picture.
+    ///
+    /// # Errors
+    /// The broker refuses, or the session ends, or there is none in time.
+    pub fn wait_for_picture(&self, id: &SessionId) -> Result<Session> {
         let until = Instant::now() + START_DEADLINE;
         loop {
-            let session = self.session(&id.id)?;
+            let session = self.session(id)?;
             match &session.state {
                 SessionState::Ready | SessionState::Playing | SessionState::Detached => {
                     return Ok(session);
@@ -198,7 +199,6 @@ impl Broker {
                     )
                 }
                 SessionState::Queued { .. } if Instant::now() >= until => {
-                    self.end(&id.id)?;
                     bail!("no slot for {} within {START_DEADLINE:?}", session.id)
                 }
                 _ if Instant::now() >= until => {

@@ -80,8 +80,7 @@ pub struct Wish {
 /// There was nothing to play or nobody to play with: of the node, nothing can be said.
 pub fn play(broker: &Broker, wish: &Wish) -> Result<Played> {
     let mut started = Started::new(broker);
-    let session = broker.start_as(&wish.app, Some(DISPLAY), Some(LAYOUT.to_owned()))?;
-    started.keep(session.id.clone());
+    let session = started.start_as(&wish.app, Some(DISPLAY), Some(LAYOUT.to_owned()))?;
     let node = session.node.context("the session was placed on no node")?;
     let viewer = Viewer::new(Options {
         codec: Codec::H264,
