@@ -92,7 +92,7 @@ pub(crate) const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(300);
 pub(crate) const WATCHER_KEY_FRAME_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two key frames that one watcher may ask for, after the one that it starts with.
 pub(crate) const WATCHER_WISH_INTERVAL: Duration = Duration::from_secs(10);
-/// Watchers of one session, those that are still connecting included.
+/// Watchers of one session, those that are still connecting included: of these the oldest makes room.
 pub(crate) const WATCHERS_MAX: usize = 16;
 /// Malformed input within [`STRIKE_WINDOW`] that ends an attachment.
 pub(crate) const STRIKES_MAX: u32 = 3;

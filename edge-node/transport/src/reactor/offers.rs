@@ -250,7 +250,14 @@ impl Reactor {
     ) -> Result<String, WhepResult> {
         let session = self.sessions.get(&key).ok_or_else(unknown_session)?;
         let same = self.watcher_named(session, id);
-        if session.watchers.len() >= WATCHERS_MAX && same.is_none() {
+        // An offer that never connects keeps nobody out.
+        let full = session.watchers.len() >= WATCHERS_MAX && same.is_none();
+        let connecting = session.watchers.iter().find(|watcher| {
+            let viewer = self.viewers.get(watcher);
+            viewer.is_some_and(|viewer| !viewer.attachment.is_connected())
+        });
+        let instead_of = connecting.copied().filter(|_| full);
+        if full && instead_of.is_none() {
             let detail = format!("{WATCHERS_MAX} watch this session already; try again later");
             return Err(refused(WhepRefusal::TooMany, detail));
         }
@@ -267,6 +274,9 @@ impl Reactor {
         if let Some(same) = same {
             let reason = DetachReason::TakenOver;
             self.leave(same, now, Some(&Notice::Detached { reason }));
+        }
+        if let Some(connecting) = instead_of {
+            self.leave(connecting, now, None);
         }
         let watch = Watch::on(link.clone(), now);
         let viewer = self.admit(attachment, key, Some(watch));

@@ -120,10 +120,10 @@ fn a_revoked_link_ends_its_own_watchers_only() {
 fn one_more_than_may_watch_is_refused() {
     let node = Node::start();
     let _worker = node.add_session(1);
+    let watching: Vec<Viewer> = (1..=16)
+        .map(|id| watcher(&node, id, Wish::H264, u32::try_from(id).unwrap()))
+        .collect();
     let offer = Viewer::new(Wish::H264).offer.clone();
-    for id in 1..=16 {
-        taken(node.watch(1, id, &offer, 1));
-    }
     let WhepResult::Refused { reason, detail } = node.watch(1, 17, &offer, 1) else {
         panic!("the seventeenth is taken");
     };
@@ -135,6 +135,26 @@ fn one_more_than_may_watch_is_refused() {
     // A place that is given up is free.
     assert_eq!(node.delete(1, 3), WhepResult::Done);
     taken(node.watch(1, 21, &offer, 1));
+    assert_eq!(watching.len(), 16);
+}
+
+#[test]
+fn offers_that_never_connect_keep_nobody_out() {
+    let node = Node::start();
+    let _worker = node.add_session(1);
+    let offer = Viewer::new(Wish::H264).offer.clone();
+    for id in 1..=16 {
+        taken(node.watch(1, id, &offer, 1));
+    }
+    let mut real = watcher(&node, 17, Wish::H264, 1);
+    assert_eq!(node.census().viewers, 16);
+    // The first had to go, and however many more come, who is connected stays.
+    assert!(matches!(node.delete(1, 1), WhepResult::Refused { .. }));
+    for id in 20..=60 {
+        taken(node.watch(1, id, &offer, 1));
+    }
+    assert_eq!(node.census().viewers, 16);
+    real.wait_answered();
 }
 
 #[test]
@@ -163,26 +183,6 @@ fn the_player_s_codec_decides() {
     node.wait_watchers(1, 0);
 }
 
-#[test]
-fn the_session_goes_on_for_watchers_when_the_player_leaves() {
-    let node = Node::start();
-    let worker = node.add_session(1);
-    let first = player(&node, 1, Wish::H264);
-    worker.hear_attach();
-    let mut watcher = watcher(&node, 2, Wish::H264, 1);
-    first.close();
-    node.wait_detached(1);
-    // Keys are let go, and encoding starts anew.
-    worker.hear_until(|m| *m == ToWorker::Detach);
-    worker.hear_attach();
-    worker.show(1, true, 100);
-    watcher.packets(1);
-    let mut second = player(&node, 3, Wish::H264);
-    second.wait_ready();
-    assert_eq!(second.notice(), Notice::Watchers { count: 1 });
-    worker.hear_attach();
-    watcher.close();
-    node.wait_watchers(1, 0);
 #[test]
 fn who_takes_a_codec_that_is_encoded_no_more_attaches_again_with_what_is_left() {
     let node = Node::start();
@@ -230,6 +230,26 @@ fn who_takes_a_codec_that_is_encoded_no_more_attaches_again_with_what_is_left() 
     );
 }
 
+#[test]
+fn the_session_goes_on_for_watchers_when_the_player_leaves() {
+    let node = Node::start();
+    let worker = node.add_session(1);
+    let first = player(&node, 1, Wish::H264);
+    worker.hear_attach();
+    let mut watcher = watcher(&node, 2, Wish::H264, 1);
+    first.close();
+    node.wait_detached(1);
+    // Keys are let go, and encoding starts anew.
+    worker.hear_until(|m| *m == ToWorker::Detach);
+    worker.hear_attach();
+    worker.show(1, true, 100);
+    watcher.packets(1);
+    let mut second = player(&node, 3, Wish::H264);
+    second.wait_ready();
+    assert_eq!(second.notice(), Notice::Watchers { count: 1 });
+    worker.hear_attach();
+    watcher.close();
+    node.wait_watchers(1, 0);
     worker.show(2, true, 100);
     second.packets(1);
     second.close();
