@@ -25,7 +25,8 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 pub const NOTICE_BYTES_MAX: usize = 64 * 1024;
 /// Largest cursor image side, pixels; Chromium ignores larger custom cursors.
 pub const CURSOR_SIDE_MAX: u32 = 128;
-/// Largest frame on the worker socket, bytes: a key frame of noise at 4K.
+/// Largest frame on the worker socket, bytes: a key frame of noise at 4K. Frames of other kinds are no
+/// larger than a notice.
 pub const WORKER_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Smallest and largest display side, pixels.
 pub const DISPLAY_SIDE_MIN: u32 = 64;

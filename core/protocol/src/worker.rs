@@ -22,7 +22,7 @@
 use crate::api::EndReason;
 use crate::app::DisplayMode;
 use crate::bytes::Reader;
-use crate::limits::WORKER_FRAME_BYTES_MAX;
+use crate::limits::{NOTICE_BYTES_MAX, WORKER_FRAME_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -274,7 +274,7 @@ pub struct Failed {
 /// Why bytes are no frame of this wire. The connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The length is zero or above the limit.
+    /// The length is zero or above the limit of its kind.
     #[error("frame length {0} is out of range")]
     Length(u32),
     /// No such kind, or a payload that is not of its kind.
@@ -282,16 +282,30 @@ pub enum FrameError {
     Malformed(u8),
 }
 
-/// How long the frame at the front of `bytes` is, header included, once its header is there.
+const KIND_VIDEO: u8 = 0x82;
+/// Largest frame of any other kind, bytes: a notice.
+const SMALL_FRAME_BYTES_MAX: usize = 1 + NOTICE_BYTES_MAX;
+
+/// How long the frame at the front of `bytes` is, header included, once its header is there: four bytes,
+/// or five of a long one.
 ///
 /// # Errors
-/// [`FrameError::Length`] if no frame can be that long.
+/// [`FrameError::Length`] if no frame of its kind can be that long.
 pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
-    let Some(len) = Reader(bytes).u32() else {
+    let mut r = Reader(bytes);
+    let Some(len) = r.u32() else {
         return Ok(None);
     };
     if len == 0 || len as usize > WORKER_FRAME_BYTES_MAX {
         return Err(FrameError::Length(len));
+    }
+    // All but pictures are read at once by whoever serves other sessions, too.
+    if len as usize > SMALL_FRAME_BYTES_MAX {
+        match r.u8() {
+            None => return Ok(None),
+            Some(KIND_VIDEO) => {}
+            Some(_) => return Err(FrameError::Length(len)),
+        }
     }
     Ok(Some(4 + len as usize))
 }
@@ -345,7 +359,7 @@ impl FromWorker {
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         match self {
             Self::Ready(ready) => frame(out, 0x81, |o| json_into(o, ready)),
-            Self::Video(video) => frame(out, 0x82, |o| {
+            Self::Video(video) => frame(out, KIND_VIDEO, |o| {
                 o.push(video.codec.number());
                 o.push(u8::from(video.key));
                 o.extend(video.frame.to_le_bytes());
@@ -380,7 +394,7 @@ impl FromWorker {
         let bad = FrameError::Malformed(kind);
         Ok(match kind {
             0x81 => Self::Ready(json(r.rest()).ok_or(bad)?),
-            0x82 => Self::Video(Video {
+            KIND_VIDEO => Self::Video(Video {
                 codec: r.u8().and_then(VideoCodec::of_number).ok_or(bad)?,
                 key: r.u8().ok_or(bad)? != 0,
                 frame: r.u32().ok_or(bad)?,

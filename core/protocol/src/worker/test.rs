@@ -83,6 +83,31 @@ fn every_message_round_trips() {
     }
 }
 
+#[test]
+fn only_pictures_are_longer_than_a_notice() {
+    let head = |len: u32, kind: u8| [&len.to_le_bytes()[..], &[kind]].concat();
+    let long = 1 + u32::try_from(NOTICE_BYTES_MAX).unwrap();
+    let longest = u32::try_from(WORKER_FRAME_BYTES_MAX).unwrap();
+    for kind in [0x03, 0x81, 0x83, 0x84, 0x85, 0x87, 0xff] {
+        let whole = Ok(Some(4 + long as usize));
+        assert_eq!(frame_len(&head(long, kind)), whole);
+        for len in [long + 1, longest] {
+            assert_eq!(frame_len(&head(len, kind)), Err(FrameError::Length(len)));
+        }
+    }
+    assert_eq!(
+        frame_len(&head(longest, 0x82)),
+        Ok(Some(4 + longest as usize))
+    );
+    assert_eq!(
+        frame_len(&head(longest + 1, 0x82)),
+        Err(FrameError::Length(longest + 1))
+    );
+    // Of a long one the kind has to be there, too.
+    assert_eq!(frame_len(&head(long + 1, 0x82)[..4]), Ok(None));
+    assert_eq!(frame_len(&head(9, 0x82)[..4]), Ok(Some(13)));
+}
+
 proptest! {
     #[test]
     fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
