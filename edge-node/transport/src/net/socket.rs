@@ -18,12 +18,15 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn6, SockaddrStorage,
     recvmsg, sendmmsg, sendmsg, setsockopt, sockopt,
 };
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Packets handed to the kernel in one call.
 pub(crate) const RUN_MAX: usize = 48;
+/// Addresses that are remembered for which the kernel does not segment; the oldest is tried again.
+const UNSEGMENTED_MAX: usize = 64;
 /// Linux takes no larger UDP datagram, segmented or not.
 const RUN_BYTES_MAX: usize = 60_000;
 
@@ -31,6 +34,8 @@ const RUN_BYTES_MAX: usize = 60_000;
 pub(crate) struct Port {
     socket: UdpSocket,
     segments: bool,
+    /// Where the kernel would not segment, the newest first.
+    unsegmented: VecDeque<SocketAddr>,
     control: Vec<u8>,
     headers: MultiHeaders<SockaddrStorage>,
 }
@@ -92,6 +97,7 @@ impl Port {
         Ok(Self {
             socket: UdpSocket::from_std(socket.into()),
             segments,
+            unsegmented: VecDeque::new(),
             headers: MultiHeaders::preallocate(RUN_MAX, Some(source)),
             control: cmsg_space!(libc::in6_pktinfo),
         })
@@ -140,8 +146,9 @@ impl Port {
     pub(crate) fn send(&mut self, run: &[IoSlice<'_>], path: Path) -> Sent {
         let fd = self.socket.as_raw_fd();
         let to = SockaddrStorage::from(path.remote);
+        let may_segment = self.may_segment(path.remote);
         let outcome = with_source(path, |source| {
-            let segmented = if self.segments { segments(run) } else { 0 };
+            let segmented = if may_segment { segments(run) } else { 0 };
             if segmented > 1 {
                 let size = u16::try_from(run[0].len()).unwrap_or(u16::MAX);
                 let segment = ControlMessage::UdpGsoSegments(&size);
@@ -161,9 +168,11 @@ impl Port {
         match outcome {
             Ok(count) => Sent::Packets(count),
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => Sent::Full,
-            Err(Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE) if self.segments && run.len() > 1 => {
-                tracing::info!("the kernel refuses UDP segmentation offload here; going without");
-                self.segments = false;
+            // A path whose MTU is smaller, which its viewer may pretend, or a kernel or device without:
+            // one refusal for each viewer then costs nothing.
+            Err(Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE) if may_segment && run.len() > 1 => {
+                tracing::debug!("the kernel does not segment for a viewer; going without");
+                self.refused(path.remote);
                 Sent::Packets(0)
             }
             Err(error) => {
@@ -171,6 +180,19 @@ impl Port {
                 Sent::Lost
             }
         }
+    }
+}
+
+impl Port {
+    /// Whether runs to `remote` are left to the kernel to cut.
+    fn may_segment(&self, remote: SocketAddr) -> bool {
+        self.segments && !self.unsegmented.contains(&remote)
+    }
+
+    /// The kernel would not.
+    fn refused(&mut self, remote: SocketAddr) {
+        self.unsegmented.truncate(UNSEGMENTED_MAX - 1);
+        self.unsegmented.push_front(remote);
     }
 }
 
@@ -292,6 +314,20 @@ mod test {
             }
             assert!(receiver.receive(&mut buffer).unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn one_viewer_s_path_does_not_end_segmentation_for_the_others() {
+        let (mut sender, _receiver, good) = pair(true);
+        let bad = |n: u16| SocketAddr::from(([192, 0, 2, 1], 1 + n));
+        sender.refused(bad(0));
+        assert!(!sender.may_segment(bad(0)) && sender.may_segment(bad(1)));
+        let packets = [[0_u8; 1200]; 3];
+        let slices: Vec<IoSlice<'_>> = packets.iter().map(|p| IoSlice::new(p)).collect();
+        assert_eq!(sender.send(&slices, good), Sent::Packets(3));
+        (0..1_000).for_each(|n| sender.refused(bad(n)));
+        assert_eq!(sender.unsegmented.len(), UNSEGMENTED_MAX);
+        assert!(!sender.may_segment(bad(999)) && sender.may_segment(good.remote));
     }
 
     #[test]
