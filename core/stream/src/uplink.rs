@@ -68,8 +68,13 @@ impl Uplink {
         let of = |is_watcher| move |demand: &&Demand| demand.is_watcher == is_watcher;
         let players = demands.iter().filter(of(false));
         let level = fair_level(players.clone(), usable).max(KBPS_LEAST);
+        let count = players.clone().count();
+        let own = |player: &Demand| match self.configured {
+            Some(_) => level,
+            None => level.max(self.measuring.kept(player, count)),
+        };
         let takes = |player: &Demand| match known {
-            Some(_) => player.kbps_wanted.min(level),
+            Some(_) => player.kbps_wanted.min(own(player)),
             None => {
                 let wanted = player.kbps_wanted.min(level);
                 self.measuring.left_to_player(wanted, player.kbps_sent)
@@ -78,10 +83,9 @@ impl Uplink {
         let taken: u32 = players.map(takes).sum();
         let watchers = demands.iter().filter(of(true));
         let left = fair_level(watchers, usable.saturating_sub(taken)).max(KBPS_LEAST);
-        let level = known.map(|_| level);
         let share = |demand: &Demand| match demand.is_watcher {
             true => Some(left),
-            false => level,
+            false => known.map(|_| own(demand)),
         };
         shares.extend(demands.iter().map(share));
     }

@@ -17,6 +17,10 @@
 //! for it, and never under what was lately sent without a queue. Then it is no limit for long, and every session's own
 //! congestion control holds its ground against the others.
 //!
+//! **Others may make it up.** Feedback is each viewer's word, so two of three could tell of a shrinking queue for as long
+//! as they like. Whoever sees none keeps what it is sent, up to its part of the most that was ever found: a third of it
+//! in that case, and not the next to nothing that they could wear it down to.
+//!
 //! **Who measures.** Several players that see one queue agree on an uplink: it limits all, and the node may be told. A
 //! player that is alone and a watcher that sees the same queue agree on one, too, but at the watchers' expense: they make
 //! room for all that the player could use, and once that was in vain for some more than it takes, for its line is its
@@ -84,6 +88,8 @@ pub(super) struct Measuring {
     sent: Option<f64>,
     /// The most of it lately while nobody saw a queue.
     clear: f64,
+    /// The most that players ever found it to carry.
+    best: f64,
     /// Since when what was found has been no limit.
     idle_since_us: Option<u64>,
 }
@@ -143,6 +149,16 @@ impl Measuring {
     pub(super) fn kbps(&self, by: Witness) -> Option<u32> {
         let found = self.found.filter(|found| found.by == by);
         found.map(|found| found.kbps as u32)
+    }
+
+    /// What a player that sees no queue itself keeps of what it is sent, whatever others say, kbit/s: its part of the
+    /// most that was ever found. One that shared their bottleneck would see their queue.
+    pub(super) fn kept(&self, player: &Demand, players: usize) -> u32 {
+        let part = self.best * super::USABLE / players.max(1) as f64;
+        match player.queue_us < QUEUE_US_MIN {
+            true => player.kbps_sent.min(part as u32),
+            false => 0,
+        }
     }
 
     /// What watchers are to leave to a lone player, kbit/s: all that it wants, or, once that was in vain, some more than
@@ -205,6 +221,9 @@ impl Measuring {
             } else {
                 found.kbps = before.kbps;
             }
+        }
+        if by == Witness::Players {
+            self.best = self.best.max(found.kbps);
         }
         self.found = Some(found);
         self.idle_since_us = None;

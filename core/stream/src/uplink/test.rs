@@ -225,6 +225,37 @@ fn a_queue_that_stays_however_little_is_sent_is_that_of_others() {
 }
 
 #[test]
+fn two_who_make_up_a_queue_leave_the_third_its_part() {
+    let (mut uplink, mut now) = (Uplink::new(None), 0);
+    let mut honest_sent = 8_000;
+    // For ten minutes, again and again: a queue of seconds that is always somewhat shorter.
+    let mut told_us = 5_000_000;
+    for _ in 0..300 {
+        let liar = demand(12_000, 200, told_us);
+        let all = [liar, liar, demand(12_000, honest_sent, 0)];
+        let shares = look(&mut uplink, &mut now, &all, FULL_LOOKS);
+        let share = shares[2].unwrap_or(u32::MAX);
+        honest_sent = share.min(8_000);
+        // A third of the 8,400 that they were sent together, but for what is not given away.
+        assert!(honest_sent >= 2_600, "{honest_sent}");
+        told_us = told_us * 70 / 100;
+        if told_us < QUEUE_US_MIN {
+            told_us = 5_000_000;
+        }
+    }
+    // One that hides the queue that all see has no more of it than they.
+    let seen = demand(12_000, 4_000, 30_000);
+    let all = [seen, seen, demand(12_000, 12_000, 0)];
+    let mut uplink = Uplink::new(None);
+    let shares = look(&mut uplink, &mut now, &all, FULL_LOOKS);
+    let (theirs, hides) = (shares[0].unwrap(), shares[2].unwrap());
+    assert!(
+        (6_300..6_400).contains(&theirs) && hides <= theirs + 1,
+        "{shares:?}"
+    );
+}
+
+#[test]
 fn downloads_that_come_and_go_do_not_wear_it_down() {
     let (mut uplink, mut now) = (Uplink::new(None), 0);
     let mut shares = vec![None; 2];
