@@ -12,6 +12,8 @@ use std::os::fd::AsFd;
 const RED: [u8; 4] = [0, 0, 255, 0];
 const KEY_A: u16 = 30;
 const KEY_SHIFT: u16 = 42;
+const KEY_CAPS_LOCK: u16 = 58;
+const LOCKED_CAPS: u32 = 2;
 const BUTTON_LEFT: u32 = 0x110;
 
 #[test]
@@ -231,6 +233,37 @@ fn text_goes_to_a_text_field_and_is_typed_elsewhere() {
     agent.input(Event::Text("日本".into()));
     app.until("text", |heard| heard.text == "日本");
     assert_eq!(app.heard.keys.len(), 4);
+}
+
+#[test]
+fn capitals_stay_on_over_a_text_that_is_typed_and_another_layout() {
+    let worker = Worker::start();
+    let mut agent = worker.agent();
+    let mut app = worker.app();
+    let _window = app.window(RED);
+    app.until("focus", |heard| heard.keyboard_focus);
+    agent.attach(VideoCodec::H264);
+    agent.key(KEY_CAPS_LOCK, true);
+    agent.key(KEY_CAPS_LOCK, false);
+    app.until("Caps Lock", |heard| heard.locked == LOCKED_CAPS);
+    let changes = [
+        Event::Text("ß".into()),
+        Event::Layout("de".into()),
+        Event::Text("é".into()),
+    ];
+    for change in changes {
+        app.heard.keys.clear();
+        agent.input(change);
+        agent.key(KEY_A, true);
+        agent.key(KEY_A, false);
+        let a = (u32::from(KEY_A), false);
+        app.until("the key after it", |heard| heard.keys.last() == Some(&a));
+        assert_eq!(app.heard.locked, LOCKED_CAPS);
+    }
+    // And they can be taken off again.
+    agent.key(KEY_CAPS_LOCK, true);
+    agent.key(KEY_CAPS_LOCK, false);
+    app.until("no Caps Lock", |heard| heard.locked == 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{Desktop, keymap};
 use crate::clock::{event_ms, mono_us};
 use nearlight_protocol::input::{Event, Packet};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState};
-use smithay::input::keyboard::{FilterResult, Keycode};
+use smithay::input::keyboard::{FilterResult, KeyboardTarget, Keycode};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, RelativeMotionEvent};
 use smithay::utils::{Logical, Point, SERIAL_COUNTER};
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,6 +176,12 @@ impl Desktop {
         if text.is_empty() || self.text_inputs.commit(text) {
             return !text.is_empty();
         }
+        self.keeping_locks(|desktop| desktop.type_out(text));
+        true
+    }
+
+    /// Types a text with keymaps made for it.
+    fn type_out(&mut self, text: &str) {
         let keyboard = self.keyboard.clone();
         for piece in keymap::pieces(text) {
             let (typing, keys) = keymap::typing(&piece);
@@ -189,7 +195,25 @@ impl Desktop {
             }
         }
         self.load_layout();
-        true
+    }
+
+    /// Runs what changes the keymap, and puts back Caps Lock and Num Lock, which a new one forgets: the
+    /// player sees them on.
+    fn keeping_locks<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.keyboard.modifier_state();
+        let changed = change(self);
+        let mut mods = self.keyboard.modifier_state();
+        (mods.caps_lock, mods.num_lock) = (before.caps_lock, before.num_lock);
+        let keyboard = self.keyboard.clone();
+        if keyboard.set_modifier_state(mods) != 0
+            && let Some(focus) = keyboard.current_focus()
+        {
+            let (seat, serial) = (self.seat.clone(), SERIAL_COUNTER.next_serial());
+            // With the masks of the new keymap.
+            let mods = keyboard.modifier_state();
+            KeyboardTarget::modifiers(&focus, &seat, self, mods, serial);
+        }
+        changed
     }
 
     fn change_layout(&mut self, layout: String) -> bool {
@@ -197,7 +221,7 @@ impl Desktop {
             return true;
         }
         let old = std::mem::replace(&mut self.injected.layout, layout);
-        let loaded = self.load_layout();
+        let loaded = self.keeping_locks(Self::load_layout);
         if !loaded {
             self.injected.layout = old;
         }

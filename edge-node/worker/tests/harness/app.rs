@@ -54,6 +54,8 @@ pub struct Heard {
     pub frames_done: u32,
     pub keys: Vec<(u32, bool)>,
     pub keymaps: Vec<String>,
+    /// Modifiers that are locked: Caps Lock is 2.
+    pub locked: u32,
     pub keyboard_focus: bool,
     pub motions: Vec<(f64, f64)>,
     pub pointer_serial: u32,
@@ -317,6 +319,7 @@ hear!(WlKeyboard, heard, _keyboard, event => {
             std::os::unix::fs::FileExt::read_exact_at(&File::from(fd), &mut bytes, 0).unwrap();
             heard.keymaps.push(String::from_utf8_lossy(&bytes).into_owned());
         }
+        wl_keyboard::Event::Modifiers { mods_locked, .. } => heard.locked = mods_locked,
         wl_keyboard::Event::Enter { .. } => heard.keyboard_focus = true,
         wl_keyboard::Event::Leave { .. } => heard.keyboard_focus = false,
         _ => {}
