@@ -3,11 +3,15 @@
 //! A tick mixes one Opus packet's worth of all streams. Ticks are counted from the thread's start
 //! on `CLOCK_MONOTONIC`, so packets are exactly 10 ms apart however late the thread wakes; one that
 //! comes more than [`CATCH_UP_MAX`] ticks late leaves the lost ones out.
+//!
+//! Code that reads what clients send may panic. Then nothing of theirs is kept: they are disconnected,
+//! and the thread goes on for those that come ([`PANICS_MAX`] times, for a log has an end).
 
 use crate::desk::{ClientId, Desk, Refusal, Taken};
 use crate::encode::{FRAMES, PACKET_US, Packets};
 use crate::limits::{CLIENTS_MAX, STALL_US_MAX};
 use crate::server::Shared;
+use mio::event::Event;
 use mio::net::{UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -17,6 +21,7 @@ use nix::time::{ClockId as Clock, clock_gettime};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,6 +33,8 @@ pub(crate) const WAKER: Token = Token(2);
 const CLIENTS: usize = 16;
 /// Ticks that are made up for at once.
 const CATCH_UP_MAX: u64 = 5;
+/// Panics after which there is no more sound.
+const PANICS_MAX: u64 = 16;
 /// Most that is read at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -112,20 +119,45 @@ impl Reactor {
                 }
             }
             for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(),
-                    CLOCK => self.clock(),
-                    WAKER => {}
-                    Token(token) => {
-                        let id = ClientId((token - CLIENTS) as u32);
-                        if let Some(socket) = self.sockets.get_mut(&id) {
-                            socket.readable |= event.is_readable() || event.is_read_closed();
-                        }
-                        self.serve(id);
-                    }
+                let handled = catch_unwind(AssertUnwindSafe(|| self.handle(event)));
+                if handled.is_err() && !self.start_over() {
+                    return;
                 }
             }
         }
+    }
+
+    fn handle(&mut self, event: &Event) {
+        match event.token() {
+            LISTENER => self.accept(),
+            CLOCK => self.clock(),
+            WAKER => {}
+            Token(token) => {
+                let id = ClientId((token - CLIENTS) as u32);
+                if let Some(socket) = self.sockets.get_mut(&id) {
+                    socket.readable |= event.is_readable() || event.is_read_closed();
+                }
+                self.serve(id);
+            }
+        }
+    }
+
+    /// Forgets everybody after a panic. Says whether to go on.
+    fn start_over(&mut self) -> bool {
+        let panics = 1 + self.shared.restarts.fetch_add(1, Ordering::Relaxed);
+        let clients = self.sockets.len();
+        tracing::error!(
+            clients,
+            panics,
+            "the sound server's own code panicked; its clients are cut off. Please report this"
+        );
+        self.sockets.clear();
+        self.desk = Desk::new();
+        self.shared.clients.store(0, Ordering::Relaxed);
+        if panics >= PANICS_MAX {
+            tracing::error!("the session has no sound any more");
+        }
+        panics < PANICS_MAX
     }
 
     fn accept(&mut self) {

@@ -56,6 +56,8 @@ pub struct Counters {
     pub clients: u64,
     /// Clients turned away or cut off: over a limit, malformed, or not reading.
     pub refused: u64,
+    /// How often everybody was cut off, because code of ours panicked.
+    pub restarts: u64,
 }
 
 /// Why no server was started.
@@ -86,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) underrun_ms: AtomicU64,
     pub(crate) clients: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) restarts: AtomicU64,
 }
 
 /// A running server. Dropping it stops its thread, disconnects its clients and removes its socket.
@@ -169,6 +172,7 @@ impl SoundServer {
             underrun_ms: self.shared.underrun_ms.load(Ordering::Relaxed),
             clients: self.shared.clients.load(Ordering::Relaxed),
             refused: self.shared.refused.load(Ordering::Relaxed),
+            restarts: self.shared.restarts.load(Ordering::Relaxed),
         }
     }
 }

@@ -349,6 +349,35 @@ fn a_client_that_never_reads_is_cut_off() {
 }
 
 #[test]
+fn a_panic_cuts_the_clients_off_and_the_sound_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pulse");
+    let (sender, packets) = channel();
+    let mut bug = true;
+    let options = Options::new(move |pts_us, _: &[u8]| {
+        assert!(!std::mem::take(&mut bug), "a bug on the sound thread");
+        let _ = sender.send(pts_us);
+    });
+    let server = start(&path, options).unwrap();
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let since = Instant::now();
+    while server.counters().clients == 0 {
+        assert!(since.elapsed() < PATIENCE, "the client is not taken");
+        std::thread::yield_now();
+    }
+    server.set_active(true);
+    packets.recv_timeout(PATIENCE).expect("sound goes on");
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "it was cut off");
+    assert_eq!(server.counters().restarts, 1);
+    let _again = UnixStream::connect(&path).unwrap();
+    while server.counters().clients == 0 {
+        assert!(since.elapsed() < PATIENCE, "nobody is taken any more");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn more_clients_than_there_may_be_are_turned_away() {
     let bench = Bench::new();
     let sockets: Vec<_> = (0..40)
