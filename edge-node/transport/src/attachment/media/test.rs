@@ -4,6 +4,10 @@ use super::*;
 use crate::counting::allocations;
 use crate::picture::{Cutter, PAYLOAD_BYTES};
 use nearlight_protocol::worker;
+use std::collections::BTreeMap;
+
+const OPUS: u8 = 111;
+const RED: u8 = 63;
 
 fn unit(bytes: usize) -> worker::Video {
     let mut data = vec![0, 0, 0, 1, 0x41];
@@ -30,6 +34,61 @@ fn stream(flexfec: Option<u8>) -> VideoStream {
         protection: flexfec.map(|payload_type| Protection::new(payload_type, 2)),
         made: Vec::new(),
         repair: Vec::new(),
+    }
+}
+
+/// What a listener hears of packets: timestamps and sound, told from one another as RFC 2198 says.
+fn heard(packet: &rtp::Packet, into: &mut BTreeMap<u32, Vec<u8>>) {
+    let (mut rest, at) = (&packet.payload[..], packet.header.timestamp);
+    if packet.header.payload_type != RED {
+        into.insert(at, rest.to_vec());
+        return;
+    }
+    let mut blocks = Vec::new();
+    while rest[0] & 0x80 != 0 {
+        let word = u32::from_be_bytes(rest[..4].try_into().unwrap());
+        assert_eq!(word >> 24 & 0x7f, OPUS.into());
+        blocks.push((
+            at.wrapping_sub(word >> 10 & 0x3fff),
+            (word & 0x3ff) as usize,
+        ));
+        rest = &rest[4..];
+    }
+    assert_eq!(rest[0], OPUS);
+    rest = &rest[1..];
+    for (at, length) in blocks {
+        let (block, others) = rest.split_at(length);
+        into.insert(at, block.to_vec());
+        rest = others;
+    }
+    into.insert(at, rest.to_vec());
+}
+
+#[test]
+fn a_listener_that_takes_red_hears_everything_though_two_packets_of_nine_are_lost() {
+    for (red, depth, gaps) in [(Some(RED), 2, 0), (Some(RED), 0, 200), (None, 2, 200)] {
+        let mut stream = AudioStream::new(
+            &Audio {
+                payload_type: OPUS,
+                red,
+                transport_cc: None,
+                feedback: Vec::new(),
+            },
+            1,
+        );
+        stream.carry(depth);
+        let (mut sent, mut got) = (BTreeMap::new(), BTreeMap::new());
+        for n in 0..900_u64 {
+            let opus: Vec<u8> = (0..60 + n % 90).map(|i| (n * 7 + i) as u8).collect();
+            let packet = stream.packet(Bytes::from(opus.clone()), n * 10_000);
+            sent.insert(packet.header.timestamp, opus);
+            // The first and the last get through: nothing follows that would carry the last.
+            if !matches!(n % 9, 3 | 4) {
+                heard(&packet, &mut got);
+            }
+        }
+        got.retain(|at, opus| sent.get(at) == Some(opus));
+        assert_eq!(sent.len() - got.len(), gaps, "{red:?} {depth}");
     }
 }
 
