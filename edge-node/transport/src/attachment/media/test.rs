@@ -47,7 +47,7 @@ fn heard(packet: &rtp::Packet, into: &mut BTreeMap<u32, Vec<u8>>) {
     let mut blocks = Vec::new();
     while rest[0] & 0x80 != 0 {
         let word = u32::from_be_bytes(rest[..4].try_into().unwrap());
-        assert_eq!(word >> 24 & 0x7f, OPUS.into());
+        assert_eq!(word >> 24 & 0x7f, u32::from(OPUS));
         blocks.push((
             at.wrapping_sub(word >> 10 & 0x3fff),
             (word & 0x3ff) as usize,
