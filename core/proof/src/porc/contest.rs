@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | fail | the node signed an opening in which something is wrong | upheld |
 //! | fail | the checker went on to `open`, and everything that was drawn is right | refuted |
-//! | fail, for a late opening | the same | undecided: nobody executes time again |
+//! | fail, for an opening that was late or that the node did not sign | the same | undecided: nobody executes again what was never signed |
 //! | fail | the checker did not go on to `open` | undecided |
 //! | pass | the node signed an opening in which something is wrong | refuted |
 //! | pass | everything that was drawn is right | upheld |
@@ -29,6 +29,16 @@ use crate::receipt::predicate::{Finding, Porc};
 
 /// How an [`super::exchange::exam::Exam`] says that an opening was late. Whoever says so is held to it.
 pub const LATE_OPENING: &str = "the answer to `open` was later than the class allows";
+/// How it says that an answer to `open` has no room for a signature.
+pub const SHORT_OPENING: &str = "the opening is shorter than its signature";
+/// How it begins to say that an answer to `open` is not signed.
+pub const UNSIGNED_OPENING: &str = "the opening: ";
+
+/// Whether a reason is one of what came instead of an opening: what a node sent without its signature enters no record,
+/// so that a right one of a later day proves nothing against who says so.
+fn was_not_opened(reason: &str) -> bool {
+    [LATE_OPENING, SHORT_OPENING].contains(&reason) || reason.starts_with(UNSIGNED_OPENING)
+}
 
 /// What execution says of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +116,8 @@ impl Case<'_> {
     /// The checker went on to `open`, and what was drawn is right.
     fn fail_with_a_right_opening(&self, heard: &Heard, probe: &Executed) -> Ruling {
         let same_roots = roots_of(self.porc) == heard.roots;
-        if same_roots && self.porc.reason == LATE_OPENING {
-            return undecided("whether an opening was late nobody can execute again");
+        if same_roots && was_not_opened(&self.porc.reason) {
+            return undecided("whether an opening was late or unsigned nobody can execute again");
         }
         let step = match same_roots {
             true => probe.whole(),

@@ -10,6 +10,7 @@
 //! at. Whoever falls silent is late; only a refusal that came in time leaves things open, and is on record.
 
 use super::super::commit::Commitment;
+use super::super::contest::{SHORT_OPENING, UNSIGNED_OPENING};
 use super::super::memory::Reads;
 use super::super::score::{Class, Score};
 use super::super::seed::{Secrets, seed};
@@ -259,11 +260,11 @@ impl<'a> Exam<'a> {
     fn hear_opening(&mut self, message: &[u8]) -> Result<(), String> {
         let (signature, opening) = message
             .split_first_chunk::<64>()
-            .ok_or_else(|| "the opening is shorter than its signature".to_owned())?;
+            .ok_or_else(|| SHORT_OPENING.to_owned())?;
         let value = *blake3::hash(opening).as_bytes();
         self.transcript
             .hear((Side::Node, Step::Open), &value, signature, &self.node)
-            .map_err(|error| format!("the opening: {error}"))?;
+            .map_err(|error| format!("{UNSIGNED_OPENING}{error}"))?;
         self.record.add(Side::Node, Step::Open, &value, signature);
         let key = self.roots.open_key(&self.secrets.open);
         let plan = Plan::draw(&self.begin.sizes, &key);

@@ -19,6 +19,11 @@ struct Held {
 }
 
 fn held(number: u8, cheat: Cheat) -> Held {
+    held_of(number, cheat, |_, answer| answer)
+}
+
+/// As [`held`], where the checker gets something else than the node has as its answers.
+fn held_of(number: u8, cheat: Cheat, sends: impl Fn(Step, Vec<u8>) -> Vec<u8>) -> Held {
     let mut node = Node::new(cheat);
     let (key, class) = (checker(), class());
     let both = (&key, node.key.public());
@@ -26,7 +31,7 @@ fn held(number: u8, cheat: Cheat) -> Held {
     let mut now_us = 1_000;
     while let Some(ask) = exam.ask(now_us) {
         match node.answer(&mut now_us, ask.step, &ask.message) {
-            Ok(answer) => exam.answer(now_us, &answer),
+            Ok(answer) => exam.answer(now_us, &sends(ask.step, answer)),
             Err(why) => exam.miss(Miss::Refused(why)),
         }
     }
@@ -148,6 +153,30 @@ fn what_nobody_can_execute_stays_undecided() {
         made_up.rule(&liar, &made_up.nodes),
         "not the one that the node signed",
     );
+}
+
+/// A node that computed everything right answers `open` with something that it did not sign, and shows the right opening
+/// afterwards: the checker said what was so, and what the node sent is in no record.
+#[test]
+fn nobody_is_refuted_by_an_opening_that_was_not_signed_in_its_time() {
+    let empty: fn(Vec<u8>) -> Vec<u8> = |_| Vec::new();
+    let flipped: fn(Vec<u8>) -> Vec<u8> = |mut answer| {
+        answer[5] ^= 1;
+        answer
+    };
+    for instead in [empty, flipped] {
+        let held = held_of(1, Cheat::None, |step, answer| match step {
+            Step::Open => instead(answer),
+            _ => answer,
+        });
+        assert_eq!(held.porc.finding, Finding::Fail, "{}", held.porc.reason);
+        undecided(held.rule(&held.porc, &held.nodes), "unsigned");
+        let made_up = held.lie(Finding::Fail, "row 7 of C: made up");
+        assert!(matches!(
+            held.rule(&made_up, &held.nodes),
+            Ruling::Refuted { .. }
+        ));
+    }
 }
 
 #[test]
