@@ -165,6 +165,8 @@ pub(crate) struct Placed {
     pub(crate) leaf: String,
     /// As it was taken.
     pub(crate) bytes: Vec<u8>,
+    /// When it says that it was issued, Unix seconds.
+    pub(crate) issued_at_s: u64,
 }
 
 /// The log as the rest of the broker has it.
@@ -380,8 +382,12 @@ impl Receipts {
         let placed = (place..).zip(entries).zip(rows.into_iter().rev());
         let placed = placed.map(|((place, bytes), row)| {
             let same = row.place == place && row.leaf == hex(&tree::leaf(&bytes));
-            let leaf = row.leaf;
-            same.then_some(Placed { place, leaf, bytes })
+            same.then_some(Placed {
+                place,
+                leaf: row.leaf,
+                bytes,
+                issued_at_s: row.issued_at_s,
+            })
         });
         let all: Option<Vec<Placed>> = placed.collect();
         all.filter(|_| whole).ok_or(LogError::Damaged(size))

@@ -35,8 +35,7 @@ use crate::time::Clock;
 use nearlight_proof::porc::rank::{DAYS, Rank};
 use nearlight_proof::receipt::directory::{Directory, Role};
 use ranks::Known;
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -74,8 +73,8 @@ pub(crate) struct Verdicts {
     /// Held for a look-up, never across an await.
     known: RwLock<Known>,
     shown: RwLock<Arc<Ranks>>,
-    /// What the referee has tried to execute, by dispute: pieces of evidence, receipts, and whether it was due.
-    tried: RwLock<HashMap<u64, (usize, usize, bool)>>,
+    /// What the referee has looked at. Held for a look-up, never across an await.
+    looked: Mutex<referee::Looked>,
 }
 
 impl Verdicts {
@@ -93,7 +92,7 @@ impl Verdicts {
             terms,
             known: RwLock::default(),
             shown: RwLock::default(),
-            tried: RwLock::default(),
+            looked: Mutex::default(),
         })
     }
 
@@ -166,7 +165,7 @@ impl Verdicts {
             };
             let since_s = self.now_s().saturating_sub(DAYS * 24 * 3600);
             let new = self.ledger.new_verdicts(after, since_s).await?;
-            let next = new.next;
+            let (next, told_s) = (new.next, new.told_s);
             is_new |= !new.rows.is_empty();
             self.known
                 .write()
@@ -176,7 +175,7 @@ impl Verdicts {
             if entries.is_empty() {
                 return Ok(is_new);
             }
-            let folded = self.fold(next, entries).await?;
+            let folded = self.fold((next, told_s), entries).await?;
             let change = LogChange::Fold(Box::new(folded));
             let op = Op::Log {
                 change,
@@ -190,7 +189,9 @@ impl Verdicts {
 
     /// Decides what can be decided, and ends what is due.
     async fn settle(&self) -> Result<(), VerdictError> {
-        self.judge_all().await?;
+        if let Err(error) = self.judge_all().await {
+            tracing::debug!(%error, "disputes wait for the log or the ledger");
+        }
         let now_ms = self.clock.unix_ms();
         for held in self.ledger.due_transfers(now_ms, DUE_MAX).await? {
             let verdict = match &held.round {

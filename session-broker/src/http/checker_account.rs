@@ -12,8 +12,9 @@ use axum::Json;
 use axum::extract::State;
 use nearlight_protocol::checker::{CheckerAccount, CheckerAgreement, CheckerReward, RewardState};
 use nearlight_protocol::problem::Problem;
+use nearlight_protocol::stake::StakeTransfer;
 use nearlight_protocol::unit::U64;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Days of checks that are compared: as many as verdicts count for a rank.
@@ -50,7 +51,7 @@ pub(super) async fn my_account(
     };
     let rewards = api.ledger.transfers(earned.clone(), TRANSFERS).await;
     let taken = api.ledger.transfers(stake.clone(), TRANSFERS).await;
-    let taken = taken.map_err(failed)?.into_iter();
+    let taken = taken.map_err(failed)?;
     let terms = api.verdicts.as_ref().map(|verdicts| verdicts.terms());
     let dispute_ms = terms.map_or(0, |terms| terms.dispute_ms);
     Ok(Json(CheckerAccount {
@@ -66,11 +67,22 @@ pub(super) async fn my_account(
         slash_permille: terms.map_or(0, |terms| terms.slash_permille),
         dispute_days: u32::try_from(dispute_ms / DAY_MS).unwrap_or(u32::MAX),
         rewards: rewards_of(&rewards.map_err(failed)?, &earned),
-        penalties: taken
-            .filter(|row| row.debit == stake && row.credit == SLASHED)
-            .map(transfer)
-            .collect(),
+        penalties: penalties_of(taken, &stake),
     }))
+}
+
+/// What was taken from a stake, or is held to be; what was given back is none.
+fn penalties_of(newest_first: Vec<TransferRow>, stake: &str) -> Vec<StakeTransfer> {
+    let void: HashSet<String> = newest_first
+        .iter()
+        .filter(|row| row.kind == "void")
+        .filter_map(|row| row.ends.clone())
+        .collect();
+    let taken = newest_first.into_iter().filter(|row| {
+        let is_its = row.debit == stake && row.credit == SLASHED;
+        is_its && row.ends.is_none() && !void.contains(&row.id)
+    });
+    taken.map(transfer).collect()
 }
 
 /// What was held for an account, and whether that was ended since. What ends it is newer, so it is in the list.
@@ -139,5 +151,20 @@ mod test {
         use RewardState::{Held, Paid, Void};
         assert_eq!(states, [Void, Paid, Held]);
         assert!(rewards_of(&rows, "earned/b").is_empty());
+        let slash = |id: &str, kind: &str, ends: Option<&str>| TransferRow {
+            debit: "checker/a".to_owned(),
+            credit: SLASHED.to_owned(),
+            ..row(id, kind, ends)
+        };
+        let rows = vec![
+            slash("end/s2", "void", Some("s2")),
+            slash("end/s1", "post", Some("s1")),
+            slash("s3", "pending", None),
+            slash("s2", "pending", None),
+            slash("s1", "pending", None),
+        ];
+        let penalties = penalties_of(rows, "checker/a");
+        let ids: Vec<&str> = penalties.iter().map(|of| of.id.as_str()).collect();
+        assert_eq!(ids, ["s3", "s1"], "each once, and none that was given back");
     }
 }

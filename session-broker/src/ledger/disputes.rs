@@ -15,6 +15,8 @@ pub struct DisputeRow {
     pub place: u64,
     /// Its leaf, hex.
     pub leaf: String,
+    /// Who filed it, by the key's id in hex.
+    pub issuer: String,
     /// The place of the receipt that is contested.
     pub target: u64,
     /// The round of that receipt.
@@ -29,8 +31,15 @@ pub struct DisputeRow {
 
 /// What the ledger has of disputes.
 pub trait DisputeReads {
-    /// Those that nothing has ended, earliest deadline first, `max` of them.
-    fn open_disputes(&self, max: u32) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>>;
+    /// Those that nothing has ended, earliest deadline first, `max` of them: those behind a deadline and place.
+    fn open_disputes(
+        &self,
+        after: (u64, u64),
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>>;
+
+    /// Whether this issuer has filed one over the receipt at this place, open or ended.
+    fn has_disputed(&self, issuer: String, target: u64) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// One, by its place or its leaf.
     fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>>;
@@ -46,8 +55,17 @@ pub enum DisputeBy {
 }
 
 impl DisputeReads for SqlLedger {
-    fn open_disputes(&self, max: u32) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
-        self.readers.read(move |at| open(at, max))
+    fn open_disputes(
+        &self,
+        after: (u64, u64),
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
+        self.readers.read(move |at| open(at, after, max))
+    }
+
+    fn has_disputed(&self, issuer: String, target: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.readers
+            .read(move |at| has_disputed(at, issuer.clone(), target))
     }
 
     fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>> {
@@ -56,8 +74,16 @@ impl DisputeReads for SqlLedger {
 }
 
 impl DisputeReads for FaultyLedger {
-    fn open_disputes(&self, max: u32) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
-        self.inner.open_disputes(max)
+    fn open_disputes(
+        &self,
+        after: (u64, u64),
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
+        self.inner.open_disputes(after, max)
+    }
+
+    fn has_disputed(&self, issuer: String, target: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.has_disputed(issuer, target)
     }
 
     fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>> {
@@ -65,14 +91,33 @@ impl DisputeReads for FaultyLedger {
     }
 }
 
-async fn open(pool: &AnyPool, max: u32) -> Result<Vec<DisputeRow>, StoreError> {
-    let open = "SELECT * FROM dispute WHERE verdict IS NULL ORDER BY deadline_s, place LIMIT $1";
+async fn open(
+    pool: &AnyPool,
+    (deadline_s, place): (u64, u64),
+    max: u32,
+) -> Result<Vec<DisputeRow>, StoreError> {
+    let open = "
+        SELECT * FROM dispute
+        WHERE verdict IS NULL AND (deadline_s > $1 OR (deadline_s = $1 AND place > $2))
+        ORDER BY deadline_s, place LIMIT $3";
     let rows = sqlx::query(open)
+        .bind(i64::try_from(deadline_s).unwrap_or(i64::MAX))
+        .bind(i64::try_from(place).unwrap_or(i64::MAX))
         .bind(i64::from(max))
         .fetch_all(pool)
         .await
         .map_err(StoreError::NotApplied)?;
     rows.iter().map(dispute).collect()
+}
+
+async fn has_disputed(pool: &AnyPool, issuer: String, target: u64) -> Result<bool, StoreError> {
+    let known = sqlx::query("SELECT place FROM dispute WHERE target = $1 AND issuer = $2 LIMIT 1")
+        .bind(i64::try_from(target).unwrap_or(i64::MAX))
+        .bind(issuer)
+        .fetch_optional(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    Ok(known.is_some())
 }
 
 async fn one(pool: &AnyPool, by: DisputeBy) -> Result<Option<DisputeRow>, StoreError> {
@@ -91,6 +136,7 @@ fn dispute(row: &AnyRow) -> Result<DisputeRow, StoreError> {
     Ok(DisputeRow {
         place: number(row, "place")?,
         leaf: row.get("leaf"),
+        issuer: row.get("issuer"),
         target: number(row, "target")?,
         of: RoundOf {
             node: row.get("node"),

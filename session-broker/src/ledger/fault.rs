@@ -85,6 +85,11 @@ impl FaultyLedger {
         self.log_armed.store(fault as u8, Ordering::SeqCst);
     }
 
+    /// Whether the fault of [`FaultyLedger::arm_log`] is still to be met.
+    pub fn log_is_armed(&self) -> bool {
+        self.log_armed.load(Ordering::SeqCst) != Fault::None as u8
+    }
+
     /// The next read of a session, or of what a node runs, finds nothing: as of a moment at which another broker
     /// had it, before the ledger went back behind that.
     pub fn read_early(&self) {
@@ -125,7 +130,7 @@ impl FaultyLedger {
                     | Op::Prune { .. }
                     | Op::SeenNodes { .. }
                     | Op::Log {
-                        change: LogChange::Fold(_),
+                        change: LogChange::Fold(_) | LogChange::Evidence(_),
                         ..
                     }
                     | Op::Check { .. }

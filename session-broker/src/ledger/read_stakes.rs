@@ -22,7 +22,8 @@ pub trait StakeReads {
         max: u32,
     ) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>>;
 
-    /// Pending transfers that are due and that nothing has ended, oldest first, `max` of them.
+    /// Pending transfers that are due, that nothing has ended, and over whose round no dispute is open, oldest first, `max`
+    /// of them.
     fn due_transfers(
         &self,
         now_ms: UnixMillis,
@@ -115,6 +116,8 @@ async fn due(pool: &AnyPool, now_ms: UnixMillis, max: u32) -> Result<Vec<Transfe
         SELECT t.* FROM transfer t
         WHERE t.kind = 'pending' AND t.until_ms <= $1
             AND NOT EXISTS (SELECT 1 FROM transfer e WHERE e.ends = t.id)
+            AND NOT EXISTS (SELECT 1 FROM dispute d
+                WHERE d.node = t.node AND d.round = t.round AND d.gpu = t.gpu AND d.verdict IS NULL)
         ORDER BY t.until_ms, t.id LIMIT $2";
     let rows = sqlx::query(due)
         .bind(i64::try_from(now_ms).unwrap_or(i64::MAX))

@@ -144,14 +144,18 @@ impl VerdictReads for FaultyLedger {
 
 async fn new(pool: &AnyPool, after: u64, since_s: u64) -> Result<NewVerdicts, StoreError> {
     // The place first: what is written meanwhile is read again.
-    let next = sqlx::query("SELECT next FROM receipts_folded WHERE one = 1")
+    let next = sqlx::query("SELECT next, told_s FROM receipts_folded WHERE one = 1")
         .fetch_optional(pool)
         .await
         .map_err(StoreError::NotApplied)?;
-    let next = next.map_or(Ok(0), |row| number(&row, "next"))?;
+    let (next, told_s) = match next {
+        Some(row) => (number(&row, "next")?, number(&row, "told_s")?),
+        None => (0, 0),
+    };
     if next <= after {
         return Ok(NewVerdicts {
             next,
+            told_s,
             rows: Vec::new(),
         });
     }
@@ -162,7 +166,7 @@ async fn new(pool: &AnyPool, after: u64, since_s: u64) -> Result<NewVerdicts, St
         .await
         .map_err(StoreError::NotApplied)?;
     let rows = rows.iter().map(verdict).collect::<Result<_, _>>()?;
-    Ok(NewVerdicts { next, rows })
+    Ok(NewVerdicts { next, told_s, rows })
 }
 
 const VERDICTS_OF: &str = "
@@ -249,7 +253,8 @@ async fn agreement(pool: &AnyPool, checker: String, since_s: u64) -> Result<Agre
             AND c.finding <> 'inconclusive' AND v.finding <> 'inconclusive'
             AND NOT EXISTS (SELECT 1 FROM checked e
                 WHERE e.node = c.node AND e.round = c.round AND e.gpu = c.gpu
-                    AND e.checker = c.checker AND e.place < c.place AND e.finding <> 'inconclusive')";
+                    AND e.checker = c.checker AND e.place < c.place AND e.finding <> 'inconclusive'
+                    AND e.seat IS NOT NULL)";
     let row = sqlx::query(counts)
         .bind(checker)
         .bind(signed(since_s))
@@ -280,6 +285,7 @@ fn verdict(row: &AnyRow) -> Result<VerdictRow, StoreError> {
         at_s: number(row, "at_s")?,
         places: list(row, "places")?,
         liars: list(row, "liars")?,
+        ground: row.get("ground"),
     })
 }
 

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 32] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 33] = [
     (
         1,
         "ledger",
@@ -139,6 +139,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 32] = [
         include_str!("../../migrations/0038_tenant_resources.sql"),
     ),
     (39, "runs", include_str!("../../migrations/0039_runs.sql")),
+    (
+        42,
+        "grounds",
+        include_str!("../../migrations/0042_grounds.sql"),
+    ),
 ];
 
 /// All of them, as an engine reads them.

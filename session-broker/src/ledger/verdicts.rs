@@ -49,7 +49,7 @@ pub struct CheckRow {
     pub finding: String,
     /// Thousandths.
     pub score_permille: u32,
-    /// When the receipt was issued, Unix seconds.
+    /// When the receipt was issued, Unix seconds: as it says, but not before what stands before it in the log.
     pub issued_at_s: u64,
     /// Why it did not pass.
     pub reason: String,
@@ -74,6 +74,8 @@ pub struct VerdictRow {
     pub places: Vec<u64>,
     /// The keys whose word was refuted, by their ids.
     pub liars: Vec<String>,
+    /// What a referee's word rests on: `majority`, `right` or `wrong`; empty while there is none.
+    pub ground: String,
 }
 
 /// Entries of the log that were gone through, and what follows from them.
@@ -83,6 +85,8 @@ pub struct Folded {
     pub from: u64,
     /// The first that was not.
     pub to: u64,
+    /// The latest time that an entry before `to` says it was issued at, Unix seconds.
+    pub told_s: u64,
     /// What checkers found.
     pub checks: Vec<CheckRow>,
     /// Rounds as they are now.
@@ -100,6 +104,8 @@ pub struct Folded {
 pub struct NewVerdicts {
     /// How far the log has been gone through.
     pub next: u64,
+    /// The latest time that an entry before that says it was issued at, Unix seconds.
+    pub told_s: u64,
     /// Rounds that have changed.
     pub rows: Vec<VerdictRow>,
 }

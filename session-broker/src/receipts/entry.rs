@@ -5,6 +5,7 @@ use nearlight_proof::beacon::anchor::CHAIN;
 use nearlight_proof::encoding::hex;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::leaf;
+use nearlight_proof::porc::exchange::exam::PIECE_BYTES_MAX;
 use nearlight_proof::receipt::directory::{self, Directory};
 use nearlight_proof::receipt::envelope::{Envelope, EnvelopeError};
 use nearlight_proof::receipt::report::Outcome;
@@ -52,6 +53,18 @@ impl Entry {
         }
         if statement.head.evidence.len() > EVIDENCE_MAX {
             let why = format!("a receipt names at most {EVIDENCE_MAX} pieces of evidence");
+            return Err(NotAdmitted::Form(why));
+        }
+        let largest = statement
+            .head
+            .evidence
+            .iter()
+            .map(|piece| piece.bytes)
+            .max();
+        if largest.is_some_and(|bytes| bytes > PIECE_BYTES_MAX as u64) {
+            let why = format!(
+                "a piece of evidence has at most {PIECE_BYTES_MAX} bytes; cut it into more"
+            );
             return Err(NotAdmitted::Form(why));
         }
         Ok(Self::of_statement(bytes, &statement))

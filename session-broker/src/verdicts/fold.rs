@@ -5,10 +5,10 @@ use crate::ledger::{CheckRow, RoundOf, VerdictRow};
 use crate::receipts::Placed;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::panel::Panel;
-use nearlight_proof::porc::round::Round;
+use nearlight_proof::porc::round::{Ground, Round};
 use nearlight_proof::porc::verdict::{CheckerReport, counted};
 use nearlight_proof::receipt::directory::{Directory, Role};
-use nearlight_proof::receipt::predicate::{Finding, Porc, Predicate};
+use nearlight_proof::receipt::predicate::{Finding, Porc, Predicate, Verdict};
 use nearlight_proof::receipt::statement::{Countersign, Statement};
 use nearlight_proof::receipt::verify::readmit;
 
@@ -30,7 +30,10 @@ pub(super) struct Disputed {
     pub(super) leaf: String,
     pub(super) target: String,
     pub(super) claim: String,
-    pub(super) deadline_s: u64,
+    /// Who filed it, and whether that is a broker for somebody who may.
+    pub(super) issuer: String,
+    pub(super) is_brokers: bool,
+    /// When, Unix seconds: as it says, but not before what stands before it.
     pub(super) issued_at_s: u64,
 }
 
@@ -39,7 +42,7 @@ pub(super) struct Disputed {
 pub(super) struct Settling {
     pub(super) place: u64,
     pub(super) dispute: String,
-    pub(super) round: Round,
+    pub(super) verdict: Verdict,
     pub(super) issued_at_s: u64,
 }
 
@@ -69,21 +72,26 @@ impl Rounds<'_> {
     }
 }
 
-/// Reads an entry; most are nothing here. It was admitted before it had its place: whose keys count is asked again, for
+/// Reads an entry behind entries that say that they were issued at `told_s` at the latest; most are nothing here. It was admitted before it had its place: whose keys count is asked again, for
 /// the directory may be another one; signatures are not.
-pub(super) fn read(entry: Placed, rounds: &Rounds<'_>) -> Option<Entry> {
+pub(super) fn read(entry: Placed, rounds: &Rounds<'_>, told_s: u64) -> Option<Entry> {
     let directory = rounds.directory;
-    let Placed { place, leaf, bytes } = entry;
+    let Placed {
+        place, leaf, bytes, ..
+    } = entry;
     let statement = readmit(&bytes, directory).ok()?;
-    let issued_at_s = statement.head.issued_at_s;
+    let issued_at_s = statement.head.issued_at_s.max(told_s);
     match &statement.predicate {
-        Predicate::Porc(_) => check((place, leaf), &statement, rounds).map(Entry::Check),
+        Predicate::Porc(_) => check((place, leaf), &statement, rounds, told_s).map(Entry::Check),
         Predicate::Dispute(dispute) => Some(Entry::Dispute(Disputed {
             place,
             leaf,
             target: statement.subject.sha256.to_string(),
             claim: dispute.claim.clone(),
-            deadline_s: dispute.deadline_s,
+            issuer: statement.head.issuer.to_string(),
+            is_brokers: directory
+                .find(&statement.head.issuer, Role::Broker)
+                .is_some(),
             issued_at_s,
         })),
         Predicate::Verdict(verdict) => {
@@ -92,11 +100,7 @@ pub(super) fn read(entry: Placed, rounds: &Rounds<'_>) -> Option<Entry> {
             Some(Entry::Verdict(Settling {
                 place,
                 dispute: verdict.dispute?.to_string(),
-                round: Round::Settled {
-                    finding: verdict.finding,
-                    score_permille: verdict.score_permille,
-                    liars: verdict.liars.clone(),
-                },
+                verdict: verdict.clone(),
                 issued_at_s,
             }))
         }
@@ -110,6 +114,7 @@ fn check(
     (place, leaf): (u64, String),
     statement: &Statement,
     rounds: &Rounds<'_>,
+    told_s: u64,
 ) -> Option<CheckRow> {
     let Predicate::Porc(porc) = &statement.predicate else {
         return None;
@@ -135,7 +140,7 @@ fn check(
         leaf,
         finding: name(finding).to_owned(),
         score_permille: porc.score_permille,
-        issued_at_s: statement.head.issued_at_s,
+        issued_at_s: statement.head.issued_at_s.max(told_s),
         reason: porc.reason.clone(),
         seat: rounds.seat(porc, statement),
     })
@@ -165,10 +170,32 @@ pub(super) fn verdict(
     let reports: Vec<CheckerReport> = checks.iter().filter_map(report).collect();
     let round = before.map_or_else(Round::default, round_of);
     let round = round.with(&reports, least);
+    settled(of, &round, checks, 0)
+}
+
+/// A round with these checks, and a word of a referee of then.
+pub(super) fn settled(
+    of: &RoundOf,
+    round: &Round,
+    checks: &[CheckRow],
+    issued_at_s: u64,
+) -> VerdictRow {
     let seated = || checks.iter().filter(|check| check.seat.is_some());
     let places = seated().map(|check| check.place).collect();
     let at_s = seated().map(|check| check.issued_at_s).max();
-    row(of, &round, places, at_s.unwrap_or_default())
+    row(of, round, places, at_s.unwrap_or_default().max(issued_at_s))
+}
+
+/// Of a checker's checks of a round the first that is certain and the first that is not, with a seat and without: no more of
+/// them say anything, so no more are kept.
+pub(super) fn says_something_new(check: &CheckRow, known: &[CheckRow]) -> bool {
+    let is_certain = |check: &CheckRow| finding(&check.finding) != Finding::Inconclusive;
+    let same = |of: &CheckRow| {
+        of.checker == check.checker
+            && is_certain(of) == is_certain(check)
+            && of.seat.is_some() == check.seat.is_some()
+    };
+    !known.iter().any(same)
 }
 
 /// The checks that weigh in their round.
@@ -186,15 +213,19 @@ pub(super) fn weighing(checks: &[CheckRow], least: usize) -> Vec<CheckRow> {
 }
 
 /// A round as the ledger has it.
-pub(super) fn row(of: &RoundOf, round: &Round, places: Vec<u64>, at_s: u64) -> VerdictRow {
+fn row(of: &RoundOf, round: &Round, places: Vec<u64>, at_s: u64) -> VerdictRow {
     let (finding, score_permille) = match round.counts() {
         Some((true, score)) => (Finding::Pass, score),
         Some((false, _)) => (Finding::Fail, 0),
         None => (Finding::Inconclusive, 0),
     };
-    let liars = match round {
-        Round::Settled { liars, .. } => liars.iter().map(KeyId::to_string).collect(),
-        Round::Open | Round::Passed { .. } | Round::Failed | Round::Split { .. } => Vec::new(),
+    let (liars, ground) = match round {
+        Round::Settled { liars, ground, .. } => {
+            (liars.iter().map(KeyId::to_string).collect(), ground.name())
+        }
+        Round::Open | Round::Passed { .. } | Round::Failed | Round::Split { .. } => {
+            (Vec::new(), "")
+        }
     };
     VerdictRow {
         of: of.clone(),
@@ -204,11 +235,12 @@ pub(super) fn row(of: &RoundOf, round: &Round, places: Vec<u64>, at_s: u64) -> V
         at_s,
         places,
         liars,
+        ground: ground.to_owned(),
     }
 }
 
 /// What was settled stays so; everything else follows from the checks.
-fn round_of(row: &VerdictRow) -> Round {
+pub(super) fn round_of(row: &VerdictRow) -> Round {
     if row.state != "settled" {
         return Round::Open;
     }
@@ -217,6 +249,7 @@ fn round_of(row: &VerdictRow) -> Round {
         finding: finding(&row.finding),
         score_permille: row.score_permille,
         liars: liars.filter_map(|key| KeyId::from_hex(key)).collect(),
+        ground: Ground::of_name(&row.ground),
     }
 }
 
@@ -285,13 +318,15 @@ mod test {
             chain: None,
             committee: 3,
         };
+        let told_s = std::cell::Cell::new(0);
         let row_of = |bytes: &[u8]| {
             let entry = Placed {
                 place: 3,
                 leaf: "leaf".to_owned(),
                 bytes: bytes.to_vec(),
+                issued_at_s: 0,
             };
-            match read(entry, &rounds) {
+            match read(entry, &rounds, told_s.get()) {
                 Some(Entry::Check(row)) => Some(row),
                 _ => None,
             }
@@ -326,6 +361,10 @@ mod test {
             "before its window"
         );
         assert_eq!(row.leaf, "leaf");
+        assert_eq!(row.issued_at_s, 150);
+        told_s.set(170);
+        let late = row_of(&good).unwrap();
+        assert_eq!(late.issued_at_s, 170, "not before what stands before it");
         assert_eq!(found(b"{}"), None);
     }
 
@@ -374,8 +413,10 @@ mod test {
             finding: Finding::Pass,
             score_permille: 901,
             liars: vec![KeyId([4; 32])],
+            ground: Ground::Right,
         };
-        let settled = row(&of, &settled, vec![1, 2, 3, 4], 104);
+        let settled = super::settled(&of, &settled, &more, 0);
+        assert_eq!(settled.ground, "right");
         more.push(check(5, "fail"));
         let after = verdict(&of, &more, Some(&settled), 3);
         assert_eq!(

@@ -39,22 +39,33 @@ impl Open {
         seated || self.before.is_some()
     }
 
-    fn end(&mut self, dispute: &DisputeRow, verdict: Settling) {
+    fn end(&mut self, dispute: &DisputeRow, ending: Settling) {
         let mut checks = self.checks.iter();
         let target = checks.find(|check| check.place == dispute.target);
-        if target.is_none_or(|check| check.seat.is_some()) {
-            self.settled = Some((verdict.round, verdict.issued_at_s));
-        } else if let Round::Settled { liars, .. } = verdict.round {
-            self.strangers.extend(liars.iter().map(KeyId::to_string));
+        let Settling {
+            verdict,
+            issued_at_s,
+            ..
+        } = ending;
+        if target.is_some_and(|check| check.seat.is_none()) {
+            self.strangers
+                .extend(verdict.liars.iter().map(KeyId::to_string));
+            return;
         }
+        let before = || self.before.as_ref().map(fold::round_of);
+        let (round, at_s) = match self.settled.take() {
+            Some(settled) => settled,
+            None => (before().unwrap_or_default(), 0),
+        };
+        self.settled = Some((round.settled_by(&verdict), at_s.max(issued_at_s)));
     }
 }
 
 impl Verdicts {
-    /// What entries from `from` on come to.
+    /// What entries from `from` on come to, behind entries that say that they were issued at `told_s` at the latest.
     pub(super) async fn fold(
         &self,
-        from: u64,
+        (from, mut told_s): (u64, u64),
         entries: Vec<Placed>,
     ) -> Result<Folded, VerdictError> {
         let keys = self.receipts.keys().await?;
@@ -64,28 +75,32 @@ impl Verdicts {
             chain,
             committee: self.least,
         };
-        let mut folded = Folded {
-            from,
-            to: from + entries.len() as u64,
-            ..Folded::default()
-        };
-        let (mut begun, mut ending) = (Vec::new(), Vec::new());
+        let to = from + entries.len() as u64;
+        let (mut checks, mut begun, mut ending) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries {
-            match fold::read(entry, &rounds) {
-                Some(Entry::Check(check)) => folded.checks.push(check),
+            let before_s = told_s;
+            told_s = told_s.max(entry.issued_at_s);
+            match fold::read(entry, &rounds, before_s) {
+                Some(Entry::Check(check)) => checks.push(check),
                 Some(Entry::Dispute(dispute)) => begun.push(dispute),
                 Some(Entry::Verdict(verdict)) => ending.push(verdict),
                 None => {}
             }
         }
+        let (mut rounds, checks) = self.opened(checks).await?;
+        let mut folded = Folded {
+            from,
+            to,
+            told_s,
+            checks,
+            ..Folded::default()
+        };
         for dispute in begun {
-            folded
-                .disputes
-                .extend(self.begun(dispute, &folded.checks).await?);
+            let begun = self.begun(dispute, &folded).await?;
+            folded.disputes.extend(begun);
         }
-        let mut rounds = self.opened(&folded.checks).await?;
         for verdict in ending {
-            let Some(dispute) = self.disputed(&verdict, &folded.disputes).await? else {
+            let Some(dispute) = self.disputed(&verdict, &folded).await? else {
                 continue;
             };
             folded.ended.push((dispute.place, verdict.place));
@@ -103,35 +118,50 @@ impl Verdicts {
         Ok(folded)
     }
 
-    /// A dispute over a receipt that counts, while one can dispute it.
+    /// A dispute over a receipt that counts, by whom it concerns, while one can dispute it, and once. When it has to be
+    /// decided is not its issuer's to say.
     async fn begun(
         &self,
         dispute: Disputed,
-        new: &[CheckRow],
+        new: &Folded,
     ) -> Result<Option<DisputeRow>, VerdictError> {
-        let known = new
-            .iter()
-            .find(|check| check.leaf == dispute.target)
-            .cloned();
+        let known = new.checks.iter();
+        let known = known.into_iter().find(|of| of.leaf == dispute.target);
         let target = match known {
-            Some(check) => Some(check),
+            Some(check) => Some(check.clone()),
             None => self
                 .ledger
                 .checked(vec![dispute.target.clone()])
                 .await?
                 .pop(),
         };
-        let last = |check: &CheckRow| {
-            check
-                .issued_at_s
-                .saturating_add(self.terms.dispute_ms / 1000)
+        let Some(check) = target else {
+            return Ok(None);
         };
-        let target = target.filter(|check| dispute.issued_at_s <= last(check));
-        Ok(target.map(|check| DisputeRow {
+        let last_s = check
+            .issued_at_s
+            .saturating_add(self.terms.dispute_ms / 1000);
+        let is_party = [&check.of.node, &check.checker].contains(&&dispute.issuer);
+        if dispute.issued_at_s > last_s || !(is_party || dispute.is_brokers) {
+            return Ok(None);
+        }
+        let mut earlier = new.disputes.iter();
+        let has_disputed = earlier
+            .any(|of| of.issuer == dispute.issuer && of.target == check.place)
+            || self
+                .ledger
+                .has_disputed(dispute.issuer.clone(), check.place)
+                .await?;
+        // A broker speaks for many.
+        if has_disputed && !dispute.is_brokers {
+            return Ok(None);
+        }
+        Ok(Some(DisputeRow {
             place: dispute.place,
             leaf: dispute.leaf,
+            issuer: dispute.issuer,
             target: check.place,
-            deadline_s: dispute.deadline_s.min(last(&check)),
+            deadline_s: last_s,
             of: check.of,
             claim: dispute.claim,
             verdict: None,
@@ -142,9 +172,10 @@ impl Verdicts {
     async fn disputed(
         &self,
         verdict: &Settling,
-        new: &[DisputeRow],
+        new: &Folded,
     ) -> Result<Option<DisputeRow>, VerdictError> {
-        let known = new.iter().find(|dispute| dispute.leaf == verdict.dispute);
+        let mut disputes = new.disputes.iter();
+        let known = disputes.find(|dispute| dispute.leaf == verdict.dispute);
         let known = match known {
             Some(dispute) => Some(dispute.clone()),
             None => {
@@ -152,11 +183,16 @@ impl Verdicts {
                 self.ledger.dispute(by).await?
             }
         };
-        Ok(known.filter(|dispute| dispute.verdict.is_none()))
+        // The first ends it: brokers that decided it at once said so twice.
+        let has_ended = |of: &DisputeRow| new.ended.iter().any(|(place, _)| *place == of.place);
+        Ok(known.filter(|dispute| dispute.verdict.is_none() && !has_ended(dispute)))
     }
 
-    /// The rounds of new checks, with these.
-    async fn opened(&self, new: &[CheckRow]) -> Result<BTreeMap<RoundOf, Open>, VerdictError> {
+    /// The rounds of new checks with those that say something new, and these.
+    async fn opened(
+        &self,
+        new: Vec<CheckRow>,
+    ) -> Result<(BTreeMap<RoundOf, Open>, Vec<CheckRow>), VerdictError> {
         let of: BTreeSet<RoundOf> = new.iter().map(|check| check.of.clone()).collect();
         let mut seen = self.ledger.rounds(of.iter().cloned().collect()).await?;
         let open = |of: RoundOf| {
@@ -164,12 +200,16 @@ impl Verdicts {
             (of, open)
         };
         let mut rounds: BTreeMap<RoundOf, Open> = of.into_iter().map(open).collect();
+        let mut kept = Vec::new();
         for check in new {
-            if let Some(open) = rounds.get_mut(&check.of) {
+            if let Some(open) = rounds.get_mut(&check.of)
+                && fold::says_something_new(&check, &open.checks)
+            {
                 open.checks.push(check.clone());
+                kept.push(check);
             }
         }
-        Ok(rounds)
+        Ok((rounds, kept))
     }
 
     async fn open<'a>(
@@ -185,11 +225,9 @@ impl Verdicts {
     }
 
     fn after(&self, of: &RoundOf, open: &Open) -> VerdictRow {
-        let before = open.before.as_ref();
-        let verdict = fold::verdict(of, &open.checks, before, self.least);
         match &open.settled {
-            None => verdict,
-            Some((round, at_s)) => fold::row(of, round, verdict.places, verdict.at_s.max(*at_s)),
+            None => fold::verdict(of, &open.checks, open.before.as_ref(), self.least),
+            Some((round, at_s)) => fold::settled(of, round, &open.checks, *at_s),
         }
     }
 

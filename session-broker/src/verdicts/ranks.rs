@@ -167,13 +167,18 @@ mod test {
             at_s: NOW_S + round,
             places: Vec::new(),
             liars: Vec::new(),
+            ground: String::new(),
         }
     }
 
     fn rank(rows: Vec<VerdictRow>) -> Proven {
         let mut known = Known::default();
         let next = 1;
-        known.take(NewVerdicts { next, rows });
+        known.take(NewVerdicts {
+            next,
+            told_s: 0,
+            rows,
+        });
         assert_eq!(known.rev(), 1);
         Proven::of(known.rank("n", NOW_S), None)
     }
@@ -213,7 +218,11 @@ mod test {
     fn a_score_is_that_of_the_last_verdict() {
         let score = |rows: Vec<VerdictRow>, now_s| {
             let mut known = Known::default();
-            known.take(NewVerdicts { next: 1, rows });
+            known.take(NewVerdicts {
+                next: 1,
+                told_s: 0,
+                rows,
+            });
             known.score("n", now_s).map(|of| (of.permille, of.receipt))
         };
         let mut last = row(2, "a", "pass", 1_100);
@@ -236,7 +245,13 @@ mod test {
     #[test]
     fn what_is_new_replaces_what_was_and_old_rounds_go() {
         let mut known = Known::default();
-        let take = |known: &mut Known, rows| known.take(NewVerdicts { next: 1, rows });
+        let take = |known: &mut Known, rows| {
+            known.take(NewVerdicts {
+                next: 1,
+                told_s: 0,
+                rows,
+            })
+        };
         take(
             &mut known,
             vec![row(1, "cpu", "fail", 0), row(2, "cpu", "fail", 0)],

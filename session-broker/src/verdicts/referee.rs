@@ -8,8 +8,9 @@
 //!     -> not decided -> waits for evidence, until the deadline
 //! ```
 //!
-//! **Invariant.** A liar is named on execution alone, never on a majority. Who has no seat in a round decides nothing of
-//! it.
+//! **Invariants.** A liar is named on execution alone, never on a majority. Most decide once as many have spoken as a
+//! verdict takes, and not before the time that the protocol gives is over. Who has no seat in a round decides nothing of it.
+//! Nothing that anybody names, shows or files keeps what another one shows from being looked at.
 //!
 //! **What it does not know:** what a verdict does; [`super::piece`] does.
 
@@ -18,20 +19,26 @@ use crate::ledger::{CheckRow, DisputeRow};
 use crate::receipts::EvidenceError;
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::porc::contest::{Case, Ruling};
+use nearlight_proof::porc::exchange::exam::PIECE_BYTES_MAX;
 use nearlight_proof::porc::exchange::record::Record;
-use nearlight_proof::porc::verdict::{CheckerReport, Decision, tally};
+use nearlight_proof::porc::round::BY_EXECUTION;
+use nearlight_proof::porc::verdict::{CheckerReport, Decision, certain, counted, tally};
 use nearlight_proof::receipt::directory::{Directory, Role};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porc, Predicate, Verdict};
-use nearlight_proof::receipt::statement::{Assurance, Countersign, Head, Statement, Subject};
-use std::sync::PoisonError;
+use nearlight_proof::receipt::statement::{
+    Assurance, Countersign, EVIDENCE_MAX, Evidence, Head, Statement, Subject,
+};
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::sync::{MutexGuard, PoisonError};
 
 /// Disputes that are looked at together.
 const DISPUTES_MAX: u32 = 16;
-/// Records with their openings that are executed for one dispute.
+/// Records with their openings that are executed of what a dispute, or a receipt, shows.
 const SHOWN_MAX: usize = 16;
-/// Evidence that is read for one dispute, bytes: that of a committee and of those who stand in, at full size.
-const EVIDENCE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// So long after its deadline a dispute is decided without what cannot be read, seconds.
+const GIVES_UP_S: u64 = 24 * 3600;
 /// Disputes of which is remembered what was tried.
 const TRIED_MAX: usize = 1024;
 
@@ -57,70 +64,142 @@ struct Judged {
     reason: String,
 }
 
+/// What was looked at, and how far: all open disputes are gone through, a page a look, so that none is in front of another
+/// for long.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// Behind which deadline and place the next page begins.
+    after: (u64, u64),
+    /// What was tried to execute, by dispute.
+    tried: HashMap<u64, Tried>,
+    /// Disputes of which it was said that they cannot be looked at.
+    warned: HashSet<u64>,
+}
+
+/// Pieces of evidence, receipts, and whether it was due: execution takes seconds, so it is done once for what is shown, and
+/// once when it is due.
+type Tried = (usize, usize, bool);
+
+/// A dispute with everything that is shown of it.
+struct Shows {
+    name: String,
+    node: PublicKey,
+    said: Vec<Said>,
+    pieces: Vec<Vec<Vec<u8>>>,
+    is_due: bool,
+}
+
+impl Shows {
+    fn tried(&self) -> Tried {
+        let pieces = self.pieces.iter().map(Vec::len).sum();
+        (pieces, self.said.len(), self.is_due)
+    }
+}
+
 impl Verdicts {
-    /// Decides the disputes that can be decided.
+    /// Decides the disputes of a page that can be decided. One that cannot be looked at keeps no other from it.
     pub(super) async fn judge_all(&self) -> Result<(), VerdictError> {
-        for dispute in self.ledger.open_disputes(DISPUTES_MAX).await? {
-            self.judge(&dispute).await?;
+        let after = self.looked().after;
+        let page = self.ledger.open_disputes(after, DISPUTES_MAX).await?;
+        let is_last = (page.len() as u64) < u64::from(DISPUTES_MAX);
+        let last = page.last().filter(|_| !is_last);
+        let next = last.map(|of| (of.deadline_s, of.place));
+        for dispute in &page {
+            let judged = Box::pin(self.judge(dispute)).await;
+            let mut looked = self.looked();
+            match judged {
+                Ok(()) => drop(looked.warned.remove(&dispute.place)),
+                Err(error) if looked.warned.insert(dispute.place) => {
+                    tracing::warn!(dispute = dispute.place, %error, "a dispute cannot be looked at; it is tried again");
+                }
+                Err(_) => {}
+            }
         }
+        self.looked().after = next.unwrap_or_default();
         Ok(())
     }
 
+    fn looked(&self) -> MutexGuard<'_, Looked> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was said is remembered as tried once it stands in the log, and not before: a log that is busy, or a disk that
+    /// is full, costs nobody a decision.
     async fn judge(&self, dispute: &DisputeRow) -> Result<(), VerdictError> {
-        let Some(filed) = self.statement(dispute.place).await? else {
+        let Some(shows) = self.shows(dispute).await? else {
             return Ok(());
         };
-        let keys = self.receipts.keys().await?;
-        let (_, checks) = self.ledger.round(dispute.of.clone()).await?;
-        let checks = disputed_with(dispute, checks);
-        let mut room = EVIDENCE_BYTES_MAX;
-        let (mut said, mut pieces) = (Vec::new(), vec![self.pieces(&filed, &mut room).await?]);
-        let mut name = String::new();
-        for check in &checks {
-            let Some(statement) = self.statement(check.place).await? else {
-                return Ok(());
-            };
-            pieces.push(self.pieces(&statement, &mut room).await?);
-            name.clone_from(&statement.subject.name);
-            said.extend(read(check, statement, &keys.directory));
-        }
-        let Some(node) = key_of(&dispute.of.node, Role::Node, &keys.directory) else {
+        let tried = shows.tried();
+        if self.looked().tried.get(&dispute.place) == Some(&tried) {
             return Ok(());
-        };
-        let is_due = dispute.deadline_s <= self.now_s();
-        // Execution takes seconds: once for what is shown, and once when it is due.
-        let tried = (pieces.iter().map(Vec::len).sum(), said.len(), is_due);
-        {
-            let mut known = self.tried.write().unwrap_or_else(PoisonError::into_inner);
-            if known.len() > TRIED_MAX {
-                known.clear();
-            }
-            if known.insert(dispute.place, tried) == Some(tried) {
-                return Ok(());
-            }
         }
+        let Shows {
+            name,
+            node,
+            said,
+            pieces,
+            is_due,
+        } = shows;
+        let least = self.least;
         let work = move || {
             let shown: Vec<Shown> = pieces.iter().flat_map(|of| shown(of)).collect();
             let reports: Vec<_> = said
                 .iter()
                 .map(|of| (of.report, ruling(of, &node, &shown)))
                 .collect();
-            (decide(&reports, is_due), said)
+            (decide(&reports, least, is_due), said)
         };
-        let judged = tokio::task::spawn_blocking(work).await;
-        let (judged, said) = judged
-            .map_err(|error| crate::receipts::LogError::from(std::io::Error::other(error)))?;
-        let Some(judged) = judged else {
-            return Ok(());
-        };
-        let verdict = self.verdict(dispute, name, judged, &said);
-        let (logged, _) = self.receipts.say(&verdict, true).await?;
-        tracing::info!(
-            dispute = dispute.place,
-            verdict = logged.place,
-            "a dispute is decided"
-        );
+        match tokio::task::spawn_blocking(work).await {
+            Ok((Some(judged), said)) => {
+                let verdict = self.verdict(dispute, name, judged, &said);
+                let (logged, _) = self.receipts.say(&verdict, true).await?;
+                tracing::info!(
+                    dispute = dispute.place,
+                    verdict = logged.place,
+                    "a dispute is decided"
+                );
+            }
+            Ok((None, _)) => {}
+            // It would end the same way with the same evidence.
+            Err(error) => {
+                tracing::error!(dispute = dispute.place, %error, "what is shown in a dispute cannot be executed");
+            }
+        }
+        let mut looked = self.looked();
+        if looked.tried.len() > TRIED_MAX {
+            looked.tried.clear();
+        }
+        looked.tried.insert(dispute.place, tried);
         Ok(())
+    }
+
+    async fn shows(&self, dispute: &DisputeRow) -> Result<Option<Shows>, VerdictError> {
+        let Some(filed) = self.statement(dispute.place).await? else {
+            return Ok(None);
+        };
+        let keys = self.receipts.keys().await?;
+        let Some(node) = key_of(&dispute.of.node, Role::Node, &keys.directory) else {
+            return Ok(None);
+        };
+        let (_, checks) = self.ledger.round(dispute.of.clone()).await?;
+        let now_s = self.now_s();
+        let gives_up = dispute.deadline_s.saturating_add(GIVES_UP_S) <= now_s;
+        let mut shows = Shows {
+            name: String::new(),
+            node,
+            said: Vec::new(),
+            pieces: vec![self.pieces(&filed, gives_up).await?],
+            is_due: dispute.deadline_s <= now_s,
+        };
+        for check in &disputed_with(dispute, checks) {
+            let Some(statement) = self.statement(check.place).await? else {
+                return Ok(None);
+            };
+            shows.pieces.push(self.pieces(&statement, gives_up).await?);
+            shows.name.clone_from(&statement.subject.name);
+            shows.said.extend(read(check, statement, &keys.directory));
+        }
+        Ok(Some(shows))
     }
 
     async fn statement(&self, place: u64) -> Result<Option<Statement>, VerdictError> {
@@ -129,23 +208,23 @@ impl Verdicts {
         Ok(envelope.and_then(|envelope| Statement::parse(&envelope).ok()))
     }
 
-    /// The evidence of a receipt that is here, as long as there is `room`.
+    /// The evidence of a receipt, or of a dispute, that is here. Each has room of its own for as much as it may name, so that
+    /// nobody's pieces, there or only named, keep out another's. Whoever `gives_up` goes on without what cannot be read.
     async fn pieces(
         &self,
         statement: &Statement,
-        room: &mut u64,
+        gives_up: bool,
     ) -> Result<Vec<Vec<u8>>, VerdictError> {
         let mut pieces = Vec::new();
-        for piece in &statement.head.evidence {
-            let Some(left) = room.checked_sub(piece.bytes) else {
-                break;
-            };
-            *room = left;
+        let fits = |piece: &&Evidence| piece.bytes <= PIECE_BYTES_MAX as u64;
+        let named = statement.head.evidence.iter().take(EVIDENCE_MAX);
+        for piece in named.filter(fits) {
             match self.receipts.evidence(&piece.sha256.to_string()).await {
                 Ok(bytes) => pieces.push(bytes),
-                Err(EvidenceError::Log(error)) => return Err(error.into()),
+                Err(EvidenceError::Log(error)) if !gives_up => return Err(error.into()),
                 Err(
-                    EvidenceError::Unknown
+                    EvidenceError::Log(_)
+                    | EvidenceError::Unknown
                     | EvidenceError::Other
                     | EvidenceError::NotHere
                     | EvidenceError::Expired,
@@ -191,15 +270,19 @@ impl Verdicts {
 }
 
 /// The receipts that a dispute is decided by: all of the round that have a seat in it; or only that which is disputed,
-/// if it has none, for what it says is no matter of the round.
-fn disputed_with(dispute: &DisputeRow, mut checks: Vec<CheckRow>) -> Vec<CheckRow> {
+/// if it has none, for what it says is no matter of the round. Of one checker those that may weigh, however many it issued.
+fn disputed_with(dispute: &DisputeRow, checks: Vec<CheckRow>) -> Vec<CheckRow> {
     let target = checks.iter().find(|check| check.place == dispute.target);
     let is_seated = target.is_some_and(|check| check.seat.is_some());
-    checks.retain(|check| match is_seated {
-        true => check.seat.is_some(),
-        false => check.place == dispute.target,
-    });
-    checks
+    let mut with: Vec<CheckRow> = Vec::new();
+    for check in checks {
+        let is_target = check.place == dispute.target;
+        let is_of_round = is_seated && check.seat.is_some();
+        if is_target || (is_of_round && fold::says_something_new(&check, &with)) {
+            with.push(check);
+        }
+    }
+    with
 }
 
 fn key_of(id: &str, role: Role, directory: &Directory) -> Option<PublicKey> {
@@ -261,8 +344,12 @@ fn ruling(said: &Said, node: &PublicKey, shown: &[Shown]) -> Option<Ruling> {
     rulings.max_by_key(weight)
 }
 
-/// What reports and rulings come to; `None` as long as it is open.
-fn decide(reports: &[(CheckerReport, Option<Ruling>)], is_due: bool) -> Option<Judged> {
+/// What reports and rulings come to in a round that takes `least`; `None` as long as it is open.
+fn decide(
+    reports: &[(CheckerReport, Option<Ruling>)],
+    least: usize,
+    is_due: bool,
+) -> Option<Judged> {
     let mut liars = Vec::new();
     let mut steps = Vec::new();
     let (mut failed, mut passed) = (false, None);
@@ -299,11 +386,12 @@ fn decide(reports: &[(CheckerReport, Option<Ruling>)], is_due: bool) -> Option<J
         (Decision::Fail | Decision::Split { .. }, false, Some(_)) | (_, false, None) => None,
     };
     let (decided, reason) = match decided {
-        Some(decided) => (Some(decided), "what was shown was executed again"),
-        None if is_due => (
-            Some(by_majority(&rest)),
-            "the deadline is over, and nothing that was shown decides it: most of those who were not refuted say so",
-        ),
+        Some(decided) => (Some(decided), BY_EXECUTION),
+        None if is_due => {
+            let all: Vec<CheckerReport> = reports.iter().map(|(report, _)| *report).collect();
+            let (decided, reason) = by_majority(&all, &rest, least);
+            (Some(decided), reason)
+        }
         None => (None, ""),
     };
     decided.map(|(finding, score_permille)| Judged {
@@ -315,15 +403,30 @@ fn decide(reports: &[(CheckerReport, Option<Ruling>)], is_due: bool) -> Option<J
     })
 }
 
-fn by_majority(reports: &[CheckerReport]) -> (Finding, u32) {
-    let count = |finding| reports.iter().filter(|of| of.finding == finding).count();
-    let passes = reports.iter().filter(|of| of.finding == Finding::Pass);
-    let least = passes.map(|of| of.score_permille).min().unwrap_or_default();
-    match count(Finding::Pass).cmp(&count(Finding::Fail)) {
-        std::cmp::Ordering::Greater => (Finding::Pass, least),
-        std::cmp::Ordering::Less => (Finding::Fail, 0),
-        std::cmp::Ordering::Equal => (Finding::Inconclusive, 0),
+/// What most of those say who weigh and were not refuted, each once; nothing as long as fewer have spoken than a verdict
+/// takes, refuted or not.
+fn by_majority(
+    all: &[CheckerReport],
+    rest: &[CheckerReport],
+    least: usize,
+) -> ((Finding, u32), &'static str) {
+    let spoken = certain(all).iter().filter(|of| of.seat.is_some()).count();
+    if spoken < least {
+        let few =
+            "the deadline is over, and fewer have said something certain than a verdict takes";
+        return ((Finding::Inconclusive, 0), few);
     }
+    let weighing = certain(&counted(rest, least));
+    let count = |finding| weighing.iter().filter(|of| of.finding == finding).count();
+    let passes = weighing.iter().filter(|of| of.finding == Finding::Pass);
+    let score = passes.map(|of| of.score_permille).min().unwrap_or_default();
+    let says = match count(Finding::Pass).cmp(&count(Finding::Fail)) {
+        Ordering::Greater => (Finding::Pass, score),
+        Ordering::Less => (Finding::Fail, 0),
+        Ordering::Equal => (Finding::Inconclusive, 0),
+    };
+    let most = "the deadline is over, and nothing that was shown decides it: most of those who were not refuted say so";
+    (says, most)
 }
 
 #[cfg(test)]
@@ -356,7 +459,7 @@ mod test {
         is_due: bool,
         expected: Option<(Finding, u32, usize)>,
     ) {
-        let judged = decide(reports, is_due);
+        let judged = decide(reports, 3, is_due);
         let found = judged.map(|of| (of.finding, of.score_permille, of.liars.len()));
         assert_eq!(found, expected, "{reports:?}");
     }
@@ -381,20 +484,30 @@ mod test {
             seat,
         };
         let checks = vec![check(1, Some(0)), check(2, None), check(3, Some(4))];
+        let disputed_over = |target| DisputeRow {
+            place: 9,
+            leaf: String::new(),
+            issuer: String::new(),
+            target,
+            of: of.clone(),
+            claim: String::new(),
+            deadline_s: 0,
+            verdict: None,
+        };
         let decided_by = |target| {
-            let dispute = DisputeRow {
-                place: 9,
-                leaf: String::new(),
-                target,
-                of: of.clone(),
-                claim: String::new(),
-                deadline_s: 0,
-                verdict: None,
-            };
-            let checks = disputed_with(&dispute, checks.clone());
+            let checks = disputed_with(&disputed_over(target), checks.clone());
             checks.iter().map(|check| check.place).collect::<Vec<_>>()
         };
         assert_eq!(decided_by(1), [1, 3]);
+        // However often one says it: what a verdict names has room.
+        let mut flood = checks.clone();
+        flood.extend((10..1_000).map(|place| CheckRow {
+            place,
+            finding: "inconclusive".to_owned(),
+            ..checks[0].clone()
+        }));
+        let dispute = disputed_over(1);
+        assert_eq!(disputed_with(&dispute, flood).len(), 3);
         assert_eq!(decided_by(2), [2]);
     }
 
@@ -438,6 +551,30 @@ mod test {
             true,
             Some((Inconclusive, 0, 0)),
         );
+        // Whoever disputes early: no majority of fewer than a verdict takes, and nobody counts twice.
+        check(&[(report(1, Pass), None)], false, None);
+        let void = Some((Inconclusive, 0, 0));
+        check(&[(report(1, Pass), None)], true, void);
+        let twice =
+            [1, 1, 1, 2, 3].map(|key| (report(key, if key == 1 { Fail } else { Pass }), None));
+        check(&twice, true, Some((Pass, 902, 0)));
+        // Who would only have stood in weighs no more at the deadline than before.
+        let seated = |key: u8, finding, seat| {
+            let report = CheckerReport {
+                seat: Some(seat),
+                ..report(key, finding)
+            };
+            (report, None)
+        };
+        let committee = [
+            (1, Pass, 0),
+            (2, Pass, 1),
+            (3, Fail, 2),
+            (4, Fail, 3),
+            (5, Fail, 4),
+        ];
+        let committee = committee.map(|(key, finding, seat)| seated(key, finding, seat));
+        check(&committee, true, Some((Pass, 901, 0)));
         let tie = [(report(1, Pass), None), (report(2, Fail), None)];
         check(&tie, true, Some((Inconclusive, 0, 0)));
     }

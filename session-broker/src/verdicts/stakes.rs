@@ -4,17 +4,19 @@
 //! |---|---|---|
 //! | comes to pass, or to fail | | a reward each whose word it is: held for the time of disputes |
 //! | comes to fail | a share of the stake is held for the time of disputes | |
-//! | is settled: fail | what is held is taken | as below |
 //! | is settled: pass | what is held is given back | as below |
-//! | settled, a liar is named | | a share of the liar's stake is taken at once; no reward |
-//! | one who has no seat in it is refuted | | the same, and nothing else changes |
+//! | is settled: fail, by what the node signed | a share is held, if none is | as below |
+//! | settled, a liar is named | | a share of the liar's stake is held for the time of disputes; no reward |
+//! | one who has no seat in it is refuted | | a share is taken at once, and nothing else changes |
 //!
-//! What is held and due is posted if the round still comes to what it was held for, and void otherwise: a
-//! round that became a split meanwhile costs nobody anything. Every penalty names its receipts.
+//! What is held is ended when the time for disputes is over and no dispute over the round is open: it is posted if the
+//! round still comes to what it was held for, and void otherwise. A round that became a split meanwhile costs nobody
+//! anything, and one that is settled anew takes nothing that it would have to give back. Every penalty names its receipts.
 
 use crate::ledger::{
     Amount, CheckRow, Move, POOL, RoundOf, SLASHED, Transfer, TransferRow, VerdictRow,
 };
+use nearlight_proof::porc::round::Ground;
 use nearlight_protocol::unit::UnixMillis;
 
 /// What things cost, as the configuration says.
@@ -28,9 +30,14 @@ pub(crate) struct StakeTerms {
     pub(crate) dispute_ms: u64,
 }
 
+/// Accounts of operators' stakes begin so.
+const OPERATOR: &str = "operator/";
+/// What a liar's stake is held for.
+const LIAR: &str = "liar";
+
 /// The account of an operator's stake.
 fn operator(name: &str) -> String {
-    format!("operator/{name}")
+    format!("{OPERATOR}{name}")
 }
 
 /// The account of a checker's stake.
@@ -86,29 +93,45 @@ fn of_the_round(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
         return rewards(changed, terms);
     }
     let mut moves = Vec::new();
-    if after.state == "settled" && was.is_none_or(|(state, _)| state != "settled") {
-        moves.extend(changed.pending.iter().filter_map(|held| {
-            let is_liars = after.liars.iter().any(|key| held.credit == earned(key));
-            let settles = held.debit.starts_with("operator/") || is_liars;
-            settles.then(|| ended(held, after, !is_liars, changed.at_ms))
-        }));
-        moves.extend(after.liars.iter().map(|key| liar(changed, key, terms)));
+    if after.state == "settled" {
+        let holds = |held: &&TransferRow| holds(held, Some(after));
+        let is_stake = |held: &&TransferRow| held.credit == SLASHED;
+        let stakes = changed.pending.iter().filter(is_stake);
+        let void = stakes.filter(|held| !holds(held));
+        moves.extend(void.map(|held| end(held, false, changed.at_ms)));
+        let known = changed.before.map_or(&[][..], |row| &row.liars);
+        let new = after.liars.iter().filter(|key| !known.contains(key));
+        moves.extend(new.map(|key| held_from_liar(changed, key, terms)));
     }
-    if after.finding == "fail" && after.state == "failed" {
+    let is_held = || {
+        let mut pending = changed.pending.iter();
+        pending.any(|held| held.debit.starts_with(OPERATOR))
+    };
+    let is_wrong = |row: &VerdictRow| row.ground == Ground::Wrong.name();
+    let is_wrong_now = is_wrong(after) && !changed.before.is_some_and(is_wrong);
+    if after.state == "failed" || (is_wrong_now && !is_held()) {
         moves.push(held_from_operator(changed, terms));
     }
     moves.extend(rewards(changed, terms));
     moves
 }
 
-/// What becomes of what is due: its round decides.
-pub(super) fn due(held: &TransferRow, verdict: Option<&VerdictRow>, at_ms: UnixMillis) -> Transfer {
-    let holds = verdict.is_some_and(|verdict| verdict.finding == held.holds_with);
-    end(held, holds, at_ms)
+/// Whether what a transfer is held for is so by its round: a liar is still one, or the round comes to that finding, and
+/// nobody is paid for a word that was refuted.
+fn holds(held: &TransferRow, verdict: Option<&VerdictRow>) -> bool {
+    let Some(verdict) = verdict else {
+        return false;
+    };
+    let mut liars = verdict.liars.iter();
+    match held.holds_with.as_str() {
+        LIAR => liars.any(|key| held.debit == checker(key)),
+        finding => verdict.finding == finding && liars.all(|key| held.credit != earned(key)),
+    }
 }
 
-fn ended(held: &TransferRow, after: &VerdictRow, may_hold: bool, at_ms: UnixMillis) -> Transfer {
-    end(held, may_hold && after.finding == held.holds_with, at_ms)
+/// What becomes of what is due: its round decides.
+pub(super) fn due(held: &TransferRow, verdict: Option<&VerdictRow>, at_ms: UnixMillis) -> Transfer {
+    end(held, holds(held, verdict), at_ms)
 }
 
 fn end(held: &TransferRow, holds: bool, at_ms: UnixMillis) -> Transfer {
@@ -135,8 +158,18 @@ fn of_round(of: &RoundOf) -> String {
 
 fn held_from_operator(changed: &Changed<'_>, terms: &StakeTerms) -> Transfer {
     let after = changed.after;
+    let (cause, reason) = match after.state.as_str() {
+        "settled" => (
+            "settled".to_owned(),
+            "what the node signed fails, executed again, in",
+        ),
+        _ => (
+            after.places.len().to_string(),
+            "all checkers say that the node failed",
+        ),
+    };
     Transfer {
-        id: format!("slash/{}/{}", of_round(&after.of), after.places.len()),
+        id: format!("slash/{}/{cause}", of_round(&after.of)),
         does: Move::Pending {
             until_ms: changed.at_ms.saturating_add(terms.dispute_ms),
             holds_with: "fail".to_owned(),
@@ -145,10 +178,7 @@ fn held_from_operator(changed: &Changed<'_>, terms: &StakeTerms) -> Transfer {
         credit: SLASHED.to_owned(),
         amount: Amount::Permille(terms.slash_permille),
         receipts: after.places.clone(),
-        reason: format!(
-            "all checkers say that the node failed round {}",
-            after.of.round
-        ),
+        reason: format!("{reason} round {}", after.of.round),
         at_ms: changed.at_ms,
         round: Some(after.of.clone()),
     }
@@ -167,6 +197,17 @@ fn liar(changed: &Changed<'_>, key: &str, terms: &StakeTerms) -> Transfer {
         reason: format!("execution refuted what it said of round {}", after.of.round),
         at_ms: changed.at_ms,
         round: Some(after.of.clone()),
+    }
+}
+
+/// As [`liar`], but given back if a later word of a referee rests on more and does not name it.
+fn held_from_liar(changed: &Changed<'_>, key: &str, terms: &StakeTerms) -> Transfer {
+    Transfer {
+        does: Move::Pending {
+            until_ms: changed.at_ms.saturating_add(terms.dispute_ms),
+            holds_with: LIAR.to_owned(),
+        },
+        ..liar(changed, key, terms)
     }
 }
 
@@ -226,6 +267,7 @@ mod test {
             at_s: 1,
             places: vec![3, 4],
             liars: liars.iter().map(|key| (*key).to_owned()).collect(),
+            ground: String::new(),
         }
     }
 
@@ -331,10 +373,11 @@ mod test {
         let won = row("settled", "pass", &["l"]);
         let expected = [
             "void end/slash operator/host>slashed",
-            "void end/reward/leaf4 pool>earned/l",
-            "posted slash/n/7/cpu/liar/l checker/l>slashed",
+            "pending slash/n/7/cpu/liar/l checker/l>slashed",
             "pending reward/leaf3 pool>earned/a",
         ];
+        let of_liar = due(&pending[1], Some(&won), 9).does;
+        assert_eq!(of_liar, Move::Void("reward/leaf4".to_owned()));
         assert_eq!(ids(Some(&failed), &won, &checks, &pending), expected);
         assert!(
             !ids(Some(&won), &won, &checks, &[])
@@ -343,11 +386,46 @@ mod test {
             "once"
         );
         let lost = row("settled", "fail", &[]);
+        assert_eq!(
+            ids(Some(&failed), &lost, &checks, &pending),
+            ["pending reward/leaf4 pool>earned/l"],
+            "what is held stays so until nobody can dispute it any more"
+        );
+    }
+
+    /// A lying committee has the round settled its way; the node wins a dispute of its own afterwards, and one of the
+    /// refuted shows at last that the node had signed something wrong.
+    #[test]
+    fn a_round_that_is_settled_anew_holds_anew_and_gives_back() {
+        let checks = [check(3, "a", "fail"), check(4, "b", "fail")];
+        let slash = [held("slash", "operator/host", SLASHED, "fail")];
+        let most = row("settled", "fail", &[]);
+        let mut won = row("settled", "pass", &["a", "b"]);
+        won.ground = "right".to_owned();
         let expected = [
-            "post end/slash operator/host>slashed",
-            "pending reward/leaf4 pool>earned/l",
+            "void end/slash operator/host>slashed",
+            "pending slash/n/7/cpu/liar/a checker/a>slashed",
+            "pending slash/n/7/cpu/liar/b checker/b>slashed",
         ];
-        assert_eq!(ids(Some(&failed), &lost, &checks, &pending), expected);
+        assert_eq!(ids(Some(&most), &won, &checks, &slash), expected);
+        let liars = [
+            held("liar/a", "checker/a", SLASHED, LIAR),
+            held("liar/b", "checker/b", SLASHED, LIAR),
+        ];
+        let taken = |verdict| due(&liars[0], Some(verdict), 9).does;
+        assert_eq!(taken(&won), Move::Post("liar/a".to_owned()));
+        let mut lost = row("settled", "fail", &[]);
+        lost.ground = "wrong".to_owned();
+        assert_eq!(taken(&lost), Move::Void("liar/a".to_owned()));
+        let expected = [
+            "void end/liar/a checker/a>slashed",
+            "void end/liar/b checker/b>slashed",
+            "pending slash/n/7/cpu/settled operator/host>slashed",
+            "pending reward/leaf3 pool>earned/a",
+            "pending reward/leaf4 pool>earned/b",
+        ];
+        assert_eq!(ids(Some(&won), &lost, &checks, &liars), expected);
+        assert_eq!(ids(Some(&lost), &lost, &checks, &slash), expected[3..]);
     }
 
     #[test]

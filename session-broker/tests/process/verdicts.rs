@@ -5,10 +5,14 @@ use crate::http::{Answer, Client};
 use crate::proving::{Probed, probe};
 use crate::rig::{Rig, eventually, id};
 use nearlight_proof::encoding::{hex, sha256};
-use nearlight_proof::key::SecretKey;
+use nearlight_proof::key::{KeyId, SecretKey};
+use nearlight_proof::log::tree::leaf;
+use nearlight_proof::receipt::fixture::{entry, statement};
+use nearlight_proof::receipt::predicate::{Dispute, Predicate};
 use nearlight_protocol::control::{ReceiptKeyClaim, receipt_key_proof};
 use nearlight_protocol::id::NodeId;
 use serde_json::{Value, json};
+use session_broker::ledger::Fault;
 
 const ENVELOPE: (&str, &str) = ("content-type", "application/vnd.dsse.envelope.v1+json");
 const BYTES: (&str, &str) = ("content-type", "application/octet-stream");
@@ -87,6 +91,13 @@ pub(crate) fn newest(standing: &Value) -> (&str, &str) {
 
 pub(crate) async fn dispute(admin: &Client, receipt: u64, shown: &[&Probed]) -> Answer {
     let pieces: Vec<Vec<u8>> = shown.iter().flat_map(|of| of.evidence()).collect();
+    let filed = file(admin, receipt, &pieces).await;
+    put(admin, &pieces).await;
+    filed
+}
+
+/// Files a dispute that names these pieces.
+async fn file(admin: &Client, receipt: u64, pieces: &[Vec<u8>]) -> Answer {
     let named: Vec<Value> = pieces
         .iter()
         .map(|piece| json!({ "sha256": hex(&sha256(&[piece])), "bytes": piece.len() }))
@@ -94,12 +105,25 @@ pub(crate) async fn dispute(admin: &Client, receipt: u64, shown: &[&Probed]) -> 
     let body = json!({ "receipt": receipt, "reason": "the opening was right", "evidence": named });
     let filed = admin.post_json("/v1/disputes", &body).await;
     assert_eq!(filed.status, 201, "{filed:?}");
+    filed
+}
+
+async fn put(admin: &Client, pieces: &[Vec<u8>]) {
     for piece in pieces {
-        let path = format!("/v1/evidence/{}", hex(&sha256(&[&piece])));
-        let put = admin.put_bytes(&path, BYTES, &piece).await;
+        let path = format!("/v1/evidence/{}", hex(&sha256(&[piece])));
+        let put = admin.put_bytes(&path, BYTES, piece).await;
         assert_eq!(put.status, 204, "{put:?}");
     }
-    filed
+}
+
+/// A dispute that somebody signs, to be decided when its issuer likes.
+fn signed_dispute(issuer: &SecretKey, leaf: KeyId, deadline_s: u64) -> String {
+    let predicate = Predicate::Dispute(Dispute {
+        claim: "it is wrong".to_owned(),
+        deadline_s,
+    });
+    let said = statement(issuer, leaf, crate::proving::now_s(), predicate);
+    String::from_utf8(entry(&said, &[issuer])).unwrap()
 }
 
 pub(crate) async fn ended(client: &Client, filed: &Answer) -> Value {
@@ -270,9 +294,9 @@ async fn a_lying_checker_is_named_and_the_node_keeps_its_standing() {
     );
     assert_eq!(settled["verdicts"][0]["liars"], verdict["liars"]);
     assert!(settled["rank_permille"].as_u64() > proven["rank_permille"].as_u64());
-    // A tenth of its stake is gone, and the row says for which receipt.
+    // A tenth of its stake is held, and the row says for which receipt.
     let (free, held, transfers) = account(&admin, &liars).await;
-    assert_eq!((free, held), (900, 0));
+    assert_eq!((free, held), (900, 100));
     let slash = transfers
         .iter()
         .find(|of| of["credit"] == "slashed")
@@ -286,6 +310,63 @@ async fn a_lying_checker_is_named_and_the_node_keeps_its_standing() {
         .post_json("/v1/disputes", &taken)
         .await
         .refused(404, "not-found");
+}
+
+/// The first checker of a round disputes its own receipt, to be decided at once: by a majority of one it would be, for good.
+#[tokio::test]
+async fn whoever_disputes_first_does_not_say_when_it_is_decided() {
+    let rig = Rig::start_with(|config| config.checks.committee = 2).await;
+    let (admin, client) = (rig.admin(), rig.nobody());
+    let checkers = [1, 2].map(checker);
+    let edge = proving_node(&rig, 2).await;
+    let (node, key) = (edge.node.id.clone(), node_key());
+    let_in(&admin, &checkers).await;
+    let covered = probe(&checkers[0], &key, node.as_str(), 7).receipt();
+    hand_in(&client, &covered).await;
+    standing(&rig, &node, "its receipt to count", |of| {
+        newest(of).0 == "open"
+    })
+    .await;
+    let contested = KeyId(leaf(covered.as_bytes()));
+    let place = hand_in(&client, &signed_dispute(&checkers[0], contested, 1)).await;
+    let path = format!("/v1/disputes/{place}");
+    eventually("the dispute to be known", || async {
+        client.get(&path).await.status == 200
+    })
+    .await;
+    let filed = client.get(&path).await.json();
+    assert!(filed["deadline_s"].as_u64().unwrap() > crate::proving::now_s());
+    let honest = probe(&checkers[1], &key, node.as_str(), 7);
+    hand_in(&client, &honest.lie(&checkers[1], "slow")).await;
+    standing(&rig, &node, "what the others find to count", |of| {
+        newest(of) == ("split", "inconclusive")
+    })
+    .await;
+    assert!(client.get(&path).await.json()["verdict"].is_null());
+}
+
+/// The log takes nothing when the referee has decided: it says so again.
+#[tokio::test]
+async fn a_decision_that_was_not_written_is_made_again() {
+    let rig = Rig::start_with(|config| config.checks.committee = 1).await;
+    let (admin, client) = (rig.admin(), rig.nobody());
+    let liar = checker(1);
+    let edge = proving_node(&rig, 2).await;
+    let (node, key) = (edge.node.id.clone(), node_key());
+    let_in(&admin, std::slice::from_ref(&liar)).await;
+    let probed = probe(&liar, &key, node.as_str(), 7);
+    let lie = hand_in(&client, &probed.lie(&liar, "row 3 of C: made up")).await;
+    standing(&rig, &node, "the lie to count", |of| {
+        newest(of).0 == "failed"
+    })
+    .await;
+    let pieces = probed.evidence();
+    let filed = file(&admin, lie, &pieces).await;
+    rig.faults.arm_log(Fault::Fails);
+    put(&admin, &pieces).await;
+    let verdict = ended(&client, &filed).await;
+    assert_eq!(verdict["liars"], json!([liar.public().id().to_string()]));
+    assert!(!rig.faults.log_is_armed(), "it had failed once");
 }
 
 /// All who checked it lie: it is failed, its operator's stake is held, and executing what was drawn gives both

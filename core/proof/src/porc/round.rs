@@ -5,15 +5,64 @@
 //!     `-------------------- two who contradict each other ----------^
 //! ```
 //!
+//! A settled round is settled anew by what rests on more ([`Ground`]): execution over what most say, a wrong opening that
+//! the node signed over a right one. Of two words that rest on the same the first stays, and their liars add up.
+//!
 //! **Invariants.** The order of reports does not matter, but for several of one checker, of which the
-//! first that is certain counts. Only those weigh whom the round's order has in front ([`counted`]). A referee's word
-//! is the last: later reports change nothing of it, a later referee's word does.
+//! first that is certain counts. Only those weigh whom the round's order has in front ([`counted`]). Later reports change
+//! nothing of a referee's word. The order of its words does not matter, but that of those that rest on
+//! the same the first stays.
 //!
 //! **What it does not know:** whose keys these are, how they come to their seats, whether receipts verify, time.
 
 use super::verdict::{CheckerReport, Decision, counted, tally};
 use crate::key::KeyId;
-use crate::receipt::predicate::Finding;
+use crate::receipt::predicate::{Finding, Verdict};
+
+/// Why a referee says so, of a verdict that execution decides: whoever says so is held to it.
+pub const BY_EXECUTION: &str = "what was shown was executed again";
+
+/// What a referee's word rests on, least first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ground {
+    /// Nothing that was shown decides: most of those who weigh say so, or nobody says enough.
+    #[default]
+    Majority,
+    /// What was drawn was opened right.
+    Right,
+    /// The node signed something wrong: its own word against it.
+    Wrong,
+}
+
+impl Ground {
+    /// Of a verdict, by what it says of itself.
+    #[must_use]
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict.finding {
+            Finding::Pass if verdict.reason == BY_EXECUTION => Self::Right,
+            Finding::Fail if verdict.reason == BY_EXECUTION => Self::Wrong,
+            Finding::Pass | Finding::Fail | Finding::Inconclusive => Self::Majority,
+        }
+    }
+
+    /// Its name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Majority => "majority",
+            Self::Right => "right",
+            Self::Wrong => "wrong",
+        }
+    }
+
+    /// That of this name; of any other the least.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let all = [Self::Right, Self::Wrong];
+        let known = all.into_iter().find(|ground| ground.name() == name);
+        known.unwrap_or_default()
+    }
+}
 
 /// What a round has come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +92,8 @@ pub enum Round {
         score_permille: u32,
         /// Whose word execution refuted.
         liars: Vec<KeyId>,
+        /// What that rests on.
+        ground: Ground,
     },
 }
 
@@ -58,6 +109,39 @@ impl Round {
             Decision::Fail => Self::Failed,
             Decision::Split { passed, failed } => Self::Split { passed, failed },
             Decision::Incomplete { .. } => Self::Open,
+        }
+    }
+
+    /// With a referee's word, whatever was said before.
+    #[must_use]
+    pub fn settled_by(self, verdict: &Verdict) -> Self {
+        let new = Ground::of(verdict);
+        match self {
+            Self::Settled {
+                finding,
+                score_permille,
+                mut liars,
+                ground,
+            } if new <= ground => {
+                let more = verdict.liars.iter().filter(|_| new == ground);
+                for liar in more {
+                    if !liars.contains(liar) {
+                        liars.push(*liar);
+                    }
+                }
+                Self::Settled {
+                    finding,
+                    score_permille,
+                    liars,
+                    ground,
+                }
+            }
+            _ => Self::Settled {
+                finding: verdict.finding,
+                score_permille: verdict.score_permille,
+                liars: verdict.liars.clone(),
+                ground: new,
+            },
         }
     }
 
@@ -128,6 +212,54 @@ mod test {
             finding,
             score_permille: 900,
             liars: vec![KeyId([4; 32])],
+            ground: Ground::Majority,
+        }
+    }
+
+    fn says(finding: Finding, liars: &[u8], reason: &str) -> Verdict {
+        Verdict {
+            receipts: Vec::new(),
+            dispute: None,
+            finding,
+            score_permille: 900,
+            liars: liars.iter().map(|key| KeyId([*key; 32])).collect(),
+            step: String::new(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// What a lying committee settled at its deadline falls to execution, and nothing that executed nothing brings it
+    /// back; a wrong opening that the node signed outweighs a right one, whichever is shown first.
+    #[test]
+    fn a_settled_round_is_settled_anew_by_what_rests_on_more() {
+        let most = says(Fail, &[], "most of those who were not refuted say so");
+        let right = says(Pass, &[1, 2], BY_EXECUTION);
+        let wrong = says(Fail, &[5], BY_EXECUTION);
+        let comes_to = |words: &[&Verdict]| {
+            let of = words
+                .iter()
+                .fold(Round::default(), |round, verdict| round.settled_by(verdict));
+            match of {
+                Round::Settled { finding, liars, .. } => (
+                    finding,
+                    liars.iter().map(|key| key.0[0]).collect::<Vec<_>>(),
+                ),
+                _ => panic!("{of:?}"),
+            }
+        };
+        assert_eq!(comes_to(&[&most]), (Fail, vec![]));
+        assert_eq!(comes_to(&[&most, &right]), (Pass, vec![1, 2]));
+        assert_eq!(comes_to(&[&right, &most]), (Pass, vec![1, 2]));
+        let other = says(Pass, &[2, 3], BY_EXECUTION);
+        assert_eq!(comes_to(&[&right, &other]), (Pass, vec![1, 2, 3]));
+        for words in [[&most, &right, &wrong], [&wrong, &right, &most]] {
+            assert_eq!(comes_to(&words), (Fail, vec![5]), "its own signature");
+        }
+        let void = says(Inconclusive, &[], "nobody has said enough");
+        assert_eq!(comes_to(&[&void, &most]), (Inconclusive, vec![]));
+        assert_eq!(comes_to(&[&void, &right]), (Pass, vec![1, 2]));
+        for ground in [Ground::Majority, Ground::Right, Ground::Wrong] {
+            assert_eq!(Ground::of_name(ground.name()), ground);
         }
     }
 

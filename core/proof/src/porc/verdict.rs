@@ -72,10 +72,9 @@ pub fn weigh(assigned: &[KeyId], reports: &[CheckerReport]) -> Decision {
     }
 }
 
-/// As [`weigh`], where nobody says who was assigned: whoever reports something certain counts as
-/// assigned, and `least` of them make a verdict. A contradiction is a split however few they are.
+/// Of each checker the first report that says something certain: of several of its words no other one counts.
 #[must_use]
-pub fn tally(reports: &[CheckerReport], least: usize) -> Decision {
+pub fn certain(reports: &[CheckerReport]) -> Vec<CheckerReport> {
     let mut certain: Vec<CheckerReport> = Vec::new();
     for report in reports {
         let is_new = certain.iter().all(|known| known.checker != report.checker);
@@ -83,6 +82,14 @@ pub fn tally(reports: &[CheckerReport], least: usize) -> Decision {
             certain.push(*report);
         }
     }
+    certain
+}
+
+/// As [`weigh`], where nobody says who was assigned: whoever reports something certain counts as
+/// assigned, and `least` of them make a verdict. A contradiction is a split however few they are.
+#[must_use]
+pub fn tally(reports: &[CheckerReport], least: usize) -> Decision {
+    let certain = certain(reports);
     let keys: Vec<KeyId> = certain.iter().map(|report| report.checker).collect();
     match weigh(&keys, &certain) {
         Decision::Pass { .. } | Decision::Fail if keys.len() < least => Decision::Incomplete {

@@ -42,6 +42,7 @@ fn verdict(node: &str, round: u64, state: &str, places: &[u64]) -> VerdictRow {
         at_s: 100 + round,
         places: places.to_vec(),
         liars: vec!["l".to_owned()],
+        ground: "right".to_owned(),
     }
 }
 
@@ -50,6 +51,7 @@ fn fold(from: u64, to: u64, checks: Vec<CheckRow>, verdicts: Vec<VerdictRow>) ->
         change: LogChange::Fold(Box::new(Folded {
             from,
             to,
+            told_s: 100 * to,
             checks,
             verdicts,
             disputes: Vec::new(),
@@ -86,6 +88,7 @@ pub(super) async fn a_piece_of_the_log_does_what_it_does_once(place: Place) {
     let row = row.unwrap();
     assert_eq!((row.state.as_str(), &row.places), ("passed", &vec![2, 3]));
     assert_eq!(row.liars, ["l"]);
+    assert_eq!(row.ground, "right");
     let places: Vec<u64> = checks.iter().map(|check| check.place).collect();
     assert_eq!(places, [2, 3]);
     let seats: Vec<Option<u32>> = checks.iter().map(|check| check.seat).collect();
@@ -107,7 +110,7 @@ pub(super) async fn a_piece_of_the_log_does_what_it_does_once(place: Place) {
     assert_eq!((none, no_checks.len()), (None, 0));
 
     let new = ledger.new_verdicts(0, 0).await.unwrap();
-    assert_eq!((new.next, new.rows.len()), (5, 2));
+    assert_eq!((new.next, new.told_s, new.rows.len()), (5, 500, 2));
     let new = ledger.new_verdicts(3, 107).await.unwrap();
     assert_eq!(
         (new.next, new.rows.len()),

@@ -13,7 +13,7 @@ const BEGIN: &str = "
     ON CONFLICT (one) DO NOTHING";
 
 const MOVE_ON: &str = "
-    UPDATE receipts_folded SET next = r.upto FROM {rows since bigint, upto bigint}
+    UPDATE receipts_folded SET next = r.upto, told_s = r.told_s FROM {rows since bigint, upto bigint, told_s bigint}
     WHERE receipts_folded.one = 1 AND receipts_folded.next = r.since";
 
 const ADD_CHECKS: &str = "
@@ -22,17 +22,17 @@ const ADD_CHECKS: &str = "
     FROM {rows place bigint, node text, round bigint, gpu text, checker text, leaf text, finding text, score_permille bigint, issued_at_s bigint, reason text, seat bigint}";
 
 const PUT_VERDICTS: &str = "
-    INSERT INTO verdict (node, round, gpu, state, finding, score_permille, at_s, places, liars, rev)
-    SELECT r.node, r.round, r.gpu, r.state, r.finding, r.score_permille, r.at_s, r.places, r.liars, r.rev
-    FROM {rows node text, round bigint, gpu text, state text, finding text, score_permille bigint, at_s bigint, places text, liars text, rev bigint} WHERE TRUE
+    INSERT INTO verdict (node, round, gpu, state, finding, score_permille, at_s, places, liars, ground, rev)
+    SELECT r.node, r.round, r.gpu, r.state, r.finding, r.score_permille, r.at_s, r.places, r.liars, r.ground, r.rev
+    FROM {rows node text, round bigint, gpu text, state text, finding text, score_permille bigint, at_s bigint, places text, liars text, ground text, rev bigint} WHERE TRUE
     ON CONFLICT (node, round, gpu) DO UPDATE SET state = excluded.state, finding = excluded.finding,
         score_permille = excluded.score_permille, at_s = excluded.at_s, places = excluded.places,
-        liars = excluded.liars, rev = excluded.rev";
+        liars = excluded.liars, ground = excluded.ground, rev = excluded.rev";
 
 const ADD_DISPUTES: &str = "
-    INSERT INTO dispute (place, leaf, target, node, round, gpu, claim, deadline_s)
-    SELECT r.place, r.leaf, r.target, r.node, r.round, r.gpu, r.claim, r.deadline_s
-    FROM {rows place bigint, leaf text, target bigint, node text, round bigint, gpu text, claim text, deadline_s bigint}";
+    INSERT INTO dispute (place, leaf, issuer, target, node, round, gpu, claim, deadline_s)
+    SELECT r.place, r.leaf, r.issuer, r.target, r.node, r.round, r.gpu, r.claim, r.deadline_s
+    FROM {rows place bigint, leaf text, issuer text, target bigint, node text, round bigint, gpu text, claim text, deadline_s bigint}";
 
 const END_DISPUTES: &str = "
     UPDATE dispute SET verdict = r.verdict FROM {rows place bigint, verdict bigint}
@@ -46,6 +46,7 @@ pub(super) async fn fold(tx: &mut Tx, folded: &Folded) -> Result<Applied, StoreE
     let step = MoveOn {
         since: folded.from,
         upto: folded.to,
+        told_s: folded.told_s,
     };
     if tx.run(MOVE_ON, &[step]).await? == 0 {
         return Ok(Applied::RaceLost);
@@ -80,12 +81,14 @@ struct Begin {
 struct MoveOn {
     since: u64,
     upto: u64,
+    told_s: u64,
 }
 
 #[derive(Serialize)]
 struct Dispute<'a> {
     place: u64,
     leaf: &'a str,
+    issuer: &'a str,
     target: u64,
     node: &'a str,
     round: u64,
@@ -99,6 +102,7 @@ impl<'a> Dispute<'a> {
         Self {
             place: row.place,
             leaf: &row.leaf,
+            issuer: &row.issuer,
             target: row.target,
             node: &row.of.node,
             round: row.of.round,
@@ -159,6 +163,7 @@ struct Verdict<'a> {
     at_s: u64,
     places: String,
     liars: String,
+    ground: &'a str,
     rev: u64,
 }
 
@@ -174,6 +179,7 @@ impl<'a> Verdict<'a> {
             at_s: row.at_s,
             places: json(&row.places)?,
             liars: json(&row.liars)?,
+            ground: &row.ground,
             rev,
         })
     }
