@@ -118,8 +118,20 @@ def integers_only(value):
     return all(map(integers_only, value.values())) if isinstance(value, dict) else True
 
 
+def depth_within(value, levels):
+    if isinstance(value, (list, dict)):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(depth_within(v, levels - 1) for v in inner)
+    return True
+
+
 def document(raw):
-    value = json.loads(raw.decode("utf-8"))
+    try:
+        value = json.loads(raw.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not depth_within(value, 32):
+        raise ValueError("nested too deep")
     if canonical(value).encode() != raw or not integers_only(value):
         raise ValueError("not in the one form")
     return value
@@ -412,7 +424,7 @@ def check(raw, proof, rules, keys):
 
 def verify(raw, proof, rules, keys, later):
     try:
-        _, head, _, _, _ = check(raw, proof, rules, keys)
+        about, head, kind, _, _ = check(raw, proof, rules, keys)
     except Refused as refused:
         return str(refused)
     entries = []
@@ -429,11 +441,14 @@ def verify(raw, proof, rules, keys, later):
             if may and (target == mine or key):
                 return "REVOKED"
         elif what == "dispute/v1" and target == mine:
+            concerns = other["issuer"] in (about, head["issuer"]) or role == "broker"
+            if kind != "porc/v1" or not concerns or other["issued_at_s"] > head["issued_at_s"] + 30 * 86400:
+                continue
             ends = [b for _, _, _, w, b, r in entries
                     if w == "verdict/v1" and r == "referee" and b["dispute"] == at]
             if ends and head["issuer"] in ends[0]["liars"]:
                 return "REVOKED"
-            if not ends or ends[0]["finding"] == "inconclusive":
+            if not ends:
                 outcome = "DISPUTED"
     return outcome
 
@@ -644,7 +659,45 @@ def comes_to(reports, committee):
     return "failed", 0
 
 
+def is_there(node_from_s, began_s):
+    """Whether a node's key was there before a round began."""
+    return node_from_s + 300 < began_s
+
+
+def is_in_time(issued_at_s, told_s, began_s, capacity_s):
+    """Whether a check of a round was said in its time, by its own word and by what stands before it in the log."""
+    ends_s = began_s + 3 * capacity_s + 300
+    return began_s - 300 <= issued_at_s <= ends_s and told_s <= ends_s
+
+
+def is_first(node_from_s, others_from_s, committee, began_s, round_s):
+    """Whether a round is one of the first that a node could be checked in: until then there was no key, or no committee."""
+    joined = sorted(from_s + 60 for from_s in others_from_s)
+    if committee < 1 or len(joined) < committee:
+        return False
+    since_s = max(joined[committee - 1], node_from_s + 300)
+    return since_s < began_s <= since_s + max(600, 2 * round_s)
+
+
+def is_due(number, value, operator, a_day):
+    """Whether a check of an operator's nodes is due in a round: once a day, and drawn twice a day on average."""
+    group = int.from_bytes(labelled("porc/v1 group", operator)[:8], "little")
+    lots = int.from_bytes(labelled("porc/v1 drawn", value, operator)[:8], "little")
+    return number % a_day == group % a_day or lots % max(a_day // 2, 1) == 0
+
+
 def golden_rounds(rounds, same):
+    for n, case in enumerate(rounds["times"]):
+        same(f"time {n} of a round", (is_there(case["node_from_s"], case["began_s"]),
+                                      is_in_time(case["issued_at_s"], case["told_s"], case["began_s"], case["capacity_s"])),
+             (case["is_there"], case["is_in_time"]))
+    for n, case in enumerate(rounds["firsts"]):
+        same(f"first rounds {n}", is_first(case["node_from_s"], case["others_from_s"], rounds["committee"], case["began_s"],
+                                           case["round_s"]), case["is_first"])
+    due, days = rounds["due"], range(rounds["due"]["a_day"])
+    values = [labelled("golden", struct.pack("<Q", n)) for n in days]
+    same("rounds of a day that are due", [n for n in days if is_due(n, values[n], due["operator"].encode(), due["a_day"])],
+         due["rounds"])
     for key in rounds["sets"]:
         same(f"set at {key['began_s']}", of_set(key, key["began_s"]), key["is_of_set"])
     for case in rounds["verdicts"]:

@@ -41,7 +41,7 @@ use chain::{LENGTH, Marks};
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::porc::committee::{self, is_of_set, set_root};
-use nearlight_proof::porc::schedule::{CPU, Due, Duty, Round};
+use nearlight_proof::porc::schedule::{CPU, Due, Duty, Round, is_in_time};
 use nearlight_protocol::id::{NodeId, UserId};
 use plan::{Target, Times};
 use std::sync::Arc;
@@ -169,6 +169,11 @@ impl Checks {
     /// How many checkers a duty takes.
     pub(crate) fn committee(&self) -> usize {
         self.settings.committee as usize
+    }
+
+    /// For how long a check of capacity may take, seconds.
+    pub(crate) fn capacity_s(&self) -> u64 {
+        self.settings.capacity_s.into()
     }
 
     /// Told of each change of assignments.
@@ -305,13 +310,20 @@ impl Checks {
         let Some(seen) = self.round(missed.round).await? else {
             return Ok(None);
         };
-        let Some(target) = self.target(&missed.node, true) else {
+        let Some(target) = self.target(&missed.node) else {
             return Ok(None);
         };
+        let now_ms = self.clock.unix_ms();
+        let duty = Due::of_name(&missed.duty).map(|due| due.duty);
+        let said_now = (now_ms / 1000, now_ms / 1000);
+        let is_in_time = is_in_time(said_now, seen.began_ms / 1000, self.capacity_s());
+        if duty == Some(Duty::Capacity) && !is_in_time {
+            // What it could say would weigh nothing.
+            return Ok(None);
+        }
         let order = plan::ranked(&seen.round, &target, &seen.set());
         // Who was shut out since does not stand in.
-        let now_s = self.clock.unix_ms() / 1000;
-        let duty = Due::of_name(&missed.duty).map(|due| due.duty);
+        let now_s = now_ms / 1000;
         let players = match duty {
             Some(Duty::Stream) => self.players(self.clock.unix_ms()).await?,
             Some(Duty::Alive | Duty::Capacity) | None => None,
@@ -344,7 +356,7 @@ impl Checks {
     }
 
     /// A node that is attached to a broker of this ledger, with its key.
-    fn target(&self, node: &NodeId, is_known: bool) -> Option<Target> {
+    fn target(&self, node: &NodeId) -> Option<Target> {
         let is_attached =
             self.directory.stream(node).is_some() || self.directory.node_holder(node).is_some();
         let known = self.node_keys.of(node).filter(|_| is_attached)?;
@@ -353,7 +365,7 @@ impl Checks {
             key: KeyId::from_hex(&known.key_id)?,
             operator: known.operator.clone(),
             gpus: self.gpus(node),
-            is_known,
+            capacity_is_due: false,
             renders: false,
         })
     }

@@ -2,9 +2,10 @@
 //!
 //! Each broker does it for the nodes that are attached to it; of what is overdue anyone's word is the same.
 
-use super::plan::{Present, plan};
-use super::{Checks, ChecksError, DAY_MS};
+use super::plan::{Present, Target, plan};
+use super::{Checks, ChecksError, DAY_MS, SeenRound};
 use crate::ledger::{AssignmentQuery, AssignmentRow, AssignmentState, CheckChange};
+use nearlight_proof::porc::panel::{Cause, Drawn, Panel, Unseated};
 use nearlight_proof::porc::schedule::{Due, Duty};
 use nearlight_protocol::id::NodeId;
 use std::collections::HashSet;
@@ -18,6 +19,8 @@ const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::
 const PRUNE_EVERY: u64 = 3600;
 /// For how long it is kept that a node was there, and anything else.
 const KEPT_DAYS: (u64, u64) = (3, 400);
+/// So many days before the last round it is said every hour.
+const WARN_DAYS: u64 = 90;
 /// What is noted of a checker that says nothing.
 const SILENT: &str = "its checker said nothing until its time was over";
 
@@ -61,6 +64,14 @@ impl Checks {
             }
             return Ok(());
         };
+        let left_ms = chain.anchor.length.saturating_sub(round) * chain.anchor.round_ms;
+        if prunes && left_ms < WARN_DAYS * DAY_MS {
+            let days = left_ms / DAY_MS;
+            tracing::warn!(
+                days,
+                "the chain of rounds ends, and nobody is assigned after that: see \"What receipts do\" in docs/operations.md"
+            );
+        }
         if round > seen.round {
             self.begin(round, seen).await?;
             seen.round = round;
@@ -89,15 +100,11 @@ impl Checks {
         let rendering = self.directory.rendering();
         let mut targets = Vec::new();
         for node in self.attached() {
-            let Some(mut target) = self.target(&node, true) else {
+            let Some(mut target) = self.target(&node) else {
                 continue;
             };
             target.renders = rendering.contains(&node);
-            let key = target.key.to_string();
-            // A GPU that is new has all GPUs of its node probed with it.
-            for gpu in target.gpus.clone() {
-                target.is_known &= self.was_probed((key.clone(), gpu), seen).await?;
-            }
+            target.capacity_is_due = self.capacity_is_due(&target, &round, seen).await?;
             targets.push(target);
         }
         let times = self.times(self.chain().await?, round.began_ms);
@@ -113,6 +120,42 @@ impl Checks {
             self.write(vec![CheckChange::Assign(rows)]).await?;
         }
         Ok(())
+    }
+
+    /// Whether a check counts in this round, and is wanted: of the first rounds of a node those are until each of its GPUs
+    /// was assigned one. While there is no committee for it whoever is there looks at once, though it makes no verdict.
+    async fn capacity_is_due(
+        &self,
+        target: &Target,
+        round: &SeenRound,
+        seen: &mut Seen,
+    ) -> Result<bool, ChecksError> {
+        let keys = self.receipts.keys().await?;
+        let chain = self.begun_chain().await?;
+        let panel = Panel {
+            directory: &keys.directory,
+            chain: chain.map(|chain| &chain.anchor),
+            committee: self.committee(),
+            capacity_s: self.capacity_s(),
+        };
+        let drawn = Drawn {
+            round: round.round.number,
+            value: round.round.value,
+        };
+        let set = round.checkers.iter();
+        let others = set.filter(|of| of.key.operator != target.operator).count();
+        let is_first = match panel.due(&drawn, &target.key) {
+            Ok(Cause::Schedule) => return Ok(true),
+            Ok(Cause::First) => true,
+            Err(Unseated::NotDue) => others < self.committee(),
+            Err(_) => false,
+        };
+        let mut is_wanted = false;
+        for gpu in target.gpus.iter().filter(|_| is_first) {
+            let of = (target.key.to_string(), gpu.clone());
+            is_wanted |= !self.was_probed(of, seen).await?;
+        }
+        Ok(is_wanted)
     }
 
     /// The nodes whose streams this broker has.

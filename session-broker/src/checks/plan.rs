@@ -16,8 +16,8 @@ pub(super) struct Target {
     pub(super) operator: String,
     /// What of it is probed, by the node's own ids.
     pub(super) gpus: Vec<String>,
-    /// Whether each of them was ever assigned a probe of its capacity.
-    pub(super) is_known: bool,
+    /// Whether a probe of its capacity is due in the round.
+    pub(super) capacity_is_due: bool,
     /// Whether it has apps of players running.
     pub(super) renders: bool,
 }
@@ -80,7 +80,10 @@ pub(super) fn plan(
     let mut rows = Vec::new();
     for target in targets {
         let ranked = ranked(round, target, present.set);
-        let mut duties = schedule::duties(round, &target.operator, target.is_known);
+        let mut duties = vec![Duty::Alive];
+        if target.capacity_is_due {
+            duties.push(Duty::Capacity);
+        }
         let streams = present.players.is_some();
         if streams && schedule::stream_is_due(round, &target.key, target.renders) {
             duties.push(Duty::Stream);
@@ -171,13 +174,13 @@ mod test {
         }
     }
 
-    fn target(is_known: bool) -> Target {
+    fn target(capacity_is_due: bool) -> Target {
         Target {
             node: nearlight_kit::ids::node(),
             key: KeyId([77; 32]),
             operator: "south".to_owned(),
             gpus: vec![CPU.to_owned()],
-            is_known,
+            capacity_is_due,
             renders: false,
         }
     }
@@ -206,11 +209,11 @@ mod test {
     }
 
     #[test]
-    fn a_new_node_has_a_committee_and_never_its_own_operator() {
+    fn a_node_that_is_due_has_a_committee_and_never_its_own_operator() {
         let set: Vec<committee::Checker> = (1..=5)
             .map(|n| checker(n, if n == 5 { "south" } else { "north" }))
             .collect();
-        let new = plan(&round(), TIMES, &[target(false)], present(&set));
+        let new = plan(&round(), TIMES, &[target(true)], present(&set));
         let duties: Vec<(&str, u32)> = new.iter().map(|r| (r.duty.as_str(), r.place)).collect();
         assert_eq!(
             duties,
@@ -224,7 +227,7 @@ mod test {
         let own = KeyId([5; 32]).to_string();
         assert!(new.iter().all(|row| row.checker != own));
         assert_eq!((new[0].until_ms, new[1].until_ms), (65_000, 905_000));
-        let known = plan(&round(), TIMES, &[target(true)], present(&set));
+        let known = plan(&round(), TIMES, &[target(false)], present(&set));
         assert_eq!(known.len(), 1, "nothing but whether it is there");
     }
 
@@ -233,7 +236,7 @@ mod test {
         let set: Vec<committee::Checker> = (1..=5).map(|n| checker(n, "north")).collect();
         let both = Target {
             gpus: vec!["GPU-1".to_owned(), "GPU-2".to_owned()],
-            ..target(false)
+            ..target(true)
         };
         let rows = plan(&round(), TIMES, &[both], present(&set));
         let of = |duty: &str| -> Vec<&str> {
@@ -264,7 +267,7 @@ mod test {
         let set: Vec<committee::Checker> = (1..=8).map(|n| checker(n, "north")).collect();
         let node = Target {
             renders: true,
-            ..target(true)
+            ..target(false)
         };
         let order = ranked(&round(), &node, &set);
         let players = BTreeSet::from([order[2], order[5], order[6], order[7]]);
@@ -297,7 +300,7 @@ mod test {
             "two at most"
         );
 
-        let idle = plan(&round(), TIMES, &[target(true)], able);
+        let idle = plan(&round(), TIMES, &[target(false)], able);
         assert_eq!(duties(&idle), ["alive"], "nobody has its stream");
         let none = Present {
             players: Some(&BTreeSet::new()),
@@ -312,7 +315,7 @@ mod test {
     #[test]
     fn one_that_misses_is_stood_in_for_in_the_rounds_order_and_not_without_end() {
         let set: Vec<committee::Checker> = (1..=8).map(|n| checker(n, "north")).collect();
-        let node = target(true);
+        let node = target(false);
         let order = ranked(&round(), &node, &set);
         let mut rows = plan(&round(), TIMES, &[node], present(&set));
         for expected in 1..=2 {

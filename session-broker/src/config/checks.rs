@@ -14,7 +14,7 @@ const STREAM_S_MIN: u32 = 45;
 const STREAM_S_MAX: u32 = 900;
 
 /// The longest time for disputes, days: a third of that for which evidence is kept at least.
-const DISPUTE_DAYS_MAX: u32 = 30;
+const DISPUTE_DAYS_MAX: u32 = nearlight_proof::receipt::verify::DISPUTE_DAYS_MAX as u32;
 /// The most that a check may earn, micro-units.
 const REWARD_MAX: u64 = 1_000_000_000;
 

@@ -4,10 +4,11 @@
 use super::Api;
 use super::body::JsonBody;
 use super::caller::{Caller, RateKey};
-use super::problem::{Refusal, bad_request, log_failed, not_found, store_failed};
+use super::problem::{Refusal, bad_request, log_failed, not_found, receipt_refused, store_failed};
 use super::serve::Peer;
 use crate::access::Permission;
 use crate::ledger::{CheckRow, DisputeBy};
+use crate::receipts::{Entry, NotAdmitted};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{Extensions, StatusCode};
@@ -53,8 +54,7 @@ pub(super) async fn create_dispute(
     let evidence = evidence_of(&wanted)?;
     let target = target(&api, wanted.receipt).await?;
     let now_s = api.clock.unix_ms() / 1000;
-    let terms = api.verdicts.as_ref().map(|verdicts| verdicts.terms());
-    let last_s = terms.map_or(0, |terms| target.issued_at_s + terms.dispute_ms / 1000);
+    let last_s = last_s(&api, &target);
     if now_s >= last_s {
         return Err(bad_request(
             "The time for disputes over this receipt is over.",
@@ -118,6 +118,46 @@ pub(super) async fn show_dispute(
         deadline_s: row.deadline_s,
         verdict: row.verdict,
     }))
+}
+
+/// Whether the log takes a dispute that somebody signed, so that what stands there is decided: over a check that counts, of
+/// whom that concerns, in time, and once. What is no dispute, or stands there already, passes.
+pub(super) async fn may_be_filed(api: &Api, entry: &Entry) -> Result<(), Refusal> {
+    if !entry.is_dispute() {
+        return Ok(());
+    }
+    let refused = |why: &str| Err(receipt_refused(&NotAdmitted::Form(why.to_owned())));
+    let failed = |error| store_failed(&error);
+    let known = DisputeBy::Leaf(entry.leaf().to_owned());
+    if api.ledger.dispute(known).await.map_err(failed)?.is_some() {
+        return Ok(());
+    }
+    let (issuer, target) = entry.said_of();
+    let checked = api.ledger.checked(vec![target.to_owned()]).await;
+    let Some(check) = checked.map_err(failed)?.pop() else {
+        return refused(
+            "no receipt of a check that counts has the leaf that it disputes; of one that was appended just now try again in a moment",
+        );
+    };
+    if ![check.of.node.as_str(), check.checker.as_str()].contains(&issuer) {
+        return refused(
+            "a receipt is disputed by the node that it is about or by who issued it; others file at `POST /v1/disputes`",
+        );
+    }
+    if api.clock.unix_ms() / 1000 >= last_s(api, &check) {
+        return refused("the time for disputes over this receipt is over");
+    }
+    let again = api.ledger.has_disputed(issuer.to_owned(), check.place);
+    match again.await.map_err(failed)? {
+        true => refused("this key has disputed that receipt already"),
+        false => Ok(()),
+    }
+}
+
+/// Until when one can dispute a receipt, Unix seconds.
+fn last_s(api: &Api, check: &CheckRow) -> u64 {
+    let terms = api.verdicts.as_ref().map(|verdicts| verdicts.terms());
+    terms.map_or(0, |terms| check.issued_at_s + terms.dispute_ms / 1000)
 }
 
 /// The receipt that is contested, if it is one of a check that counts.

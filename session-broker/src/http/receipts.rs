@@ -68,6 +68,7 @@ pub(super) async fn append_receipt(
             Err(too_many) => too_many,
         }
     })?;
+    super::disputes::may_be_filed(&api, &entry).await?;
     let leaf = entry.leaf().to_owned();
     let logged = log.append(entry).await.map_err(log_failed)?;
     let status = match logged.is_new {

@@ -9,7 +9,7 @@ use nearlight_proof::porc::exchange::exam::PIECE_BYTES_MAX;
 use nearlight_proof::receipt::directory::{self, Directory};
 use nearlight_proof::receipt::envelope::{Envelope, EnvelopeError};
 use nearlight_proof::receipt::report::Outcome;
-use nearlight_proof::receipt::statement::{EVIDENCE_MAX, Statement, StatementError};
+use nearlight_proof::receipt::statement::{EVIDENCE_MAX, Statement, StatementError, issued_at_s};
 use nearlight_proof::receipt::verify::{SKEW_S, admit};
 
 /// Why an envelope is not taken.
@@ -83,9 +83,7 @@ impl Entry {
         let own = own.into_iter().find(|(of, _)| envelope.payload_type == *of);
         if let Some((_, kind)) = own {
             let signer = envelope.signatures.first().map(|(id, _)| *id);
-            let listed: serde_json::Value =
-                serde_json::from_slice(&envelope.payload).unwrap_or_default();
-            let issued_at_s = listed["issued_at_s"].as_u64().unwrap_or(0);
+            let issued_at_s = issued_at_s(&envelope);
             let signer = signer.unwrap_or(KeyId([0; 32]));
             return Ok(Self::of_network(bytes, kind, (signer, issued_at_s)));
         }
@@ -135,6 +133,16 @@ impl Entry {
             bytes,
             evidence: Vec::new(),
         }
+    }
+
+    /// Whether it contests another one.
+    pub(crate) fn is_dispute(&self) -> bool {
+        self.row.kind == "dispute/v1"
+    }
+
+    /// Who issued it, and what it is about, hex.
+    pub(crate) fn said_of(&self) -> (&str, &str) {
+        (&self.row.issuer, &self.row.about)
     }
 
     /// Its leaf, hex.

@@ -4,7 +4,7 @@ use crate::checks::Chain;
 use crate::ledger::{CheckRow, RoundOf, VerdictRow};
 use crate::receipts::Placed;
 use nearlight_proof::key::KeyId;
-use nearlight_proof::porc::panel::Panel;
+use nearlight_proof::porc::panel::{Panel, SaidAt};
 use nearlight_proof::porc::round::{Ground, Round};
 use nearlight_proof::porc::verdict::{CheckerReport, counted};
 use nearlight_proof::receipt::directory::{Directory, Role};
@@ -55,20 +55,27 @@ pub(super) struct Rounds<'a> {
     pub(super) chain: Option<&'a Chain>,
     /// How many checkers a check takes.
     pub(super) committee: usize,
+    /// For how long one may, seconds.
+    pub(super) capacity_s: u64,
 }
 
 impl Rounds<'_> {
     /// The place of a receipt's checker in the order of its round.
-    fn seat(&self, porc: &Porc, statement: &Statement) -> Option<u32> {
+    fn seat(&self, porc: &Porc, statement: &Statement, told_s: u64) -> Option<u32> {
         let panel = Panel {
             directory: self.directory,
             chain: self.chain.map(|chain| &chain.anchor),
             committee: self.committee,
+            capacity_s: self.capacity_s,
+        };
+        let at = SaidAt {
+            issued_at_s: statement.head.issued_at_s,
+            told_s,
         };
         let (node, issuer) = (&statement.subject.sha256, &statement.head.issuer);
         // What the log has is not judged by the time of whoever reads it.
         let value = |round| self.chain.and_then(|chain| chain.value(round, u64::MAX));
-        panel.seat(porc, node, issuer, value).ok()
+        panel.seat(porc, node, issuer, at, value).ok()
     }
 }
 
@@ -142,7 +149,7 @@ fn check(
         score_permille: porc.score_permille,
         issued_at_s: statement.head.issued_at_s.max(told_s),
         reason: porc.reason.clone(),
-        seat: rounds.seat(porc, statement),
+        seat: rounds.seat(porc, statement, told_s),
     })
 }
 
@@ -317,6 +324,7 @@ mod test {
             directory: &directory,
             chain: None,
             committee: 3,
+            capacity_s: 900,
         };
         let told_s = std::cell::Cell::new(0);
         let row_of = |bytes: &[u8]| {

@@ -74,6 +74,7 @@ impl Verdicts {
             directory: &keys.directory,
             chain,
             committee: self.least,
+            capacity_s: self.checks.capacity_s(),
         };
         let to = from + entries.len() as u64;
         let (mut checks, mut begun, mut ending) = (Vec::new(), Vec::new(), Vec::new());

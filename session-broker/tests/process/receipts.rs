@@ -11,7 +11,7 @@ use nearlight_proof::log::policy::Policy;
 use nearlight_proof::log::tile::{self, Tile};
 use nearlight_proof::log::tree::{LogHasher, extends};
 use nearlight_proof::receipt::directory::Directory;
-use nearlight_proof::receipt::predicate::{Dispute, Predicate};
+use nearlight_proof::receipt::predicate::{Predicate, Revoke};
 use nearlight_proof::receipt::report::Outcome;
 use nearlight_proof::receipt::statement::{
     Assurance, Countersign, Evidence, Head, Statement, Subject,
@@ -49,9 +49,10 @@ pub(crate) fn receipt(claim: &str, evidence: &[&[u8]]) -> String {
             does_not_prove: Vec::new(),
             evidence: evidence.iter().map(piece).collect(),
         },
-        predicate: Predicate::Dispute(Dispute {
-            claim: claim.to_owned(),
-            deadline_s: 4_000_000_000,
+        // What this key signs in a hundred years is void: a receipt that stands for itself.
+        predicate: Predicate::Revoke(Revoke {
+            reason: claim.to_owned(),
+            from_s: 4_000_000_000,
         }),
     };
     let mut envelope = statement.envelope().unwrap();

@@ -336,6 +336,14 @@ async fn whoever_disputes_first_does_not_say_when_it_is_decided() {
     .await;
     let filed = client.get(&path).await.json();
     assert!(filed["deadline_s"].as_u64().unwrap() > crate::proving::now_s());
+    // Again it is the same one; another of the same key, or one of a key that it does not concern, is none.
+    let again = async |by: &SecretKey, deadline_s| {
+        let dispute = signed_dispute(by, contested, deadline_s);
+        let said = client.request("POST", "/v1/receipts", &[ENVELOPE], &dispute);
+        said.await
+    };
+    again(&checkers[0], 2).await.refused(422, "receipt-refused");
+    again(&checkers[1], 1).await.refused(422, "receipt-refused");
     let honest = probe(&checkers[1], &key, node.as_str(), 7);
     hand_in(&client, &honest.lie(&checkers[1], "slow")).await;
     standing(&rig, &node, "what the others find to count", |of| {

@@ -12,11 +12,13 @@ use nearlight_proof::porc::committee::{Checker, STAND_INS, set_root};
 use nearlight_proof::porc::panel::{Drawn, Panel};
 use nearlight_proof::porc::schedule::{Due, Duty};
 use nearlight_proof::receipt::directory::Role;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Holds what is told of a round against what follows from its value.
 pub(super) struct Compare<'a> {
     pub(super) panel: Panel<'a>,
+    /// The rounds in which the node had sessions, as the log says.
+    pub(super) rendered: &'a BTreeSet<u64>,
     pub(super) node: KeyId,
     pub(super) now_ms: u64,
 }
@@ -81,7 +83,7 @@ impl Compare<'_> {
             told.of(&self.node)
                 .filter_map(|row| self.missed(told.round, row)),
         );
-        if streams::is_left_out(told, (drawn, self.now_ms), (&whole, history)) {
+        if streams::is_left_out(told, (drawn, self.now_ms), (&whole, history), self.rendered) {
             findings.push(Finding {
                 oddity: Oddity::LeftOut,
                 entries: Vec::new(),
@@ -157,12 +159,9 @@ fn out_of_order(rows: &[&RowTold], order: &[KeyId], takes: usize) -> Vec<String>
 /// Checks of a GPU that are told as done, and of which the log has no receipt of that checker, round and GPU.
 fn unheld(rows: &[&RowTold], (round, gpu): (u64, &str), history: &History<'_>) -> Vec<String> {
     let holds = |row: &RowTold| {
-        let mut checks = history.checks();
-        checks.any(|check| {
-            check.leaf.to_string() == row.leaf
-                && check.issuer == row.checker
-                && check.porc.round == round
-                && check.porc.gpu == gpu
+        let check = KeyId::from_hex(&row.leaf).and_then(|leaf| history.check(&leaf));
+        check.is_some_and(|check| {
+            check.issuer == row.checker && check.porc.round == round && check.porc.gpu == gpu
         })
     };
     let done = rows.iter().filter(|row| row.state == "done" && !holds(row));

@@ -24,16 +24,20 @@ use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::panel::{Drawn, Panel, Unseated};
 use nearlight_proof::porc::round::Round;
-use nearlight_proof::porc::schedule::{self, Duty};
+use nearlight_proof::porc::schedule;
 use nearlight_proof::porc::verdict::CheckerReport;
 use nearlight_proof::receipt::directory::{Directory, Role};
 use nearlight_proof::receipt::predicate::Finding as Found;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A committee, where nobody tells how many it has: as brokers ship.
 const COMMITTEE: usize = 3;
+/// For how long a check may take, seconds, where nobody tells: as brokers ship.
+const CAPACITY_S: u64 = 900;
 /// Rounds that are asked for, the newest: some two years of three a day.
 const ROUNDS_MAX: usize = 2048;
+/// Values of rounds that are tried of one checker, the newest.
+const TRIED_MAX: usize = 4;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// What was found of rounds.
@@ -60,7 +64,7 @@ pub(super) fn examine<S: Source>(
     let mut found = Examined::default();
     let Some(anchor) = history.anchor() else {
         let seats = Seats {
-            panel: panel(history.directory(), None, COMMITTEE),
+            panel: panel(history.directory(), None, (COMMITTEE, CAPACITY_S)),
             values: &Values::new(),
         };
         found.rounds = seats.rounds(history, &mut found.findings);
@@ -91,9 +95,13 @@ pub(super) fn examine<S: Source>(
         .values()
         .next_back()
         .map_or(COMMITTEE, RoundTold::committee);
-    let panel = panel(history.directory(), Some(anchor), committee);
+    let takes_s = told.values().filter_map(|of| of.capacity_s(anchor)).max();
+    let takes = (committee, takes_s.unwrap_or(CAPACITY_S));
+    let panel = panel(history.directory(), Some(anchor), takes);
+    let rendered = streams::rendered(history, anchor);
     let compare = Compare {
         panel,
+        rendered: &rendered,
         node: history.node(),
         now_ms: now_s * 1000,
     };
@@ -129,12 +137,13 @@ pub(super) fn examine<S: Source>(
 const fn panel<'a>(
     directory: &'a Directory,
     chain: Option<&'a Anchor>,
-    committee: usize,
+    (committee, capacity_s): (usize, u64),
 ) -> Panel<'a> {
     Panel {
         directory,
         chain,
         committee,
+        capacity_s,
     }
 }
 
@@ -148,24 +157,43 @@ fn ask<S: Source>(source: &mut S, round: u64) -> Result<Option<RoundTold>, Audit
         .ok_or_else(|| garbled(&path, "not the assignments of that round"))
 }
 
-/// The newest round whose value somebody names that leads to the anchor.
+/// The newest round whose value somebody names that leads to the anchor: what is told, or one of the newest few of a
+/// checker's, if that is later. What somebody makes up costs as many hashes as there are rounds since what is told, so of
+/// nobody more than a few are tried.
 fn newest<'a>(
     anchor: &Anchor,
     history: &History<'_>,
-    told: impl Iterator<Item = &'a RoundTold>,
+    told: impl DoubleEndedIterator<Item = &'a RoundTold>,
 ) -> Option<Drawn> {
-    let of_receipts = history
-        .checks()
-        .map(|check| (check.porc.round, check.porc.beacon.0));
-    let mut named: Vec<(u64, Hash)> = told
-        .map(|of| (of.round, of.value))
-        .chain(of_receipts)
-        .collect();
+    let leads = |from: &Drawn, round, value: &Hash| {
+        chain::verify((from.round, &KeyId(from.value)), round, value)
+    };
+    let first = Drawn {
+        round: 0,
+        value: anchor.anchor.0,
+    };
+    let mut newest_first = told.rev();
+    let told = newest_first.find(|of| leads(&first, of.round, &of.value));
+    let known = told.map_or(first, |of| Drawn {
+        round: of.round,
+        value: of.value,
+    });
+    let mut named: BTreeMap<KeyId, BTreeSet<(u64, Hash)>> = BTreeMap::new();
+    let later = |check: &Check<'_>| check.is_admitted && check.porc.round > known.round;
+    for check in history.checks().filter(later) {
+        let of = named.entry(check.issuer).or_default();
+        of.insert((check.porc.round, check.porc.beacon.0));
+        if of.len() > TRIED_MAX {
+            of.pop_first();
+        }
+    }
+    let mut named: Vec<(u64, Hash)> = named.into_values().flatten().collect();
     named.sort_unstable();
+    named.dedup();
     let mut newest_first = named.into_iter().rev();
-    let leads = |(round, value): &(u64, Hash)| chain::verify((0, &anchor.anchor), *round, value);
-    let (round, value) = newest_first.find(leads)?;
-    Some(Drawn { round, value })
+    let found = newest_first.find(|(round, value)| leads(&known, *round, value));
+    let found = found.map(|(round, value)| Drawn { round, value });
+    found.or((known.round > 0).then_some(known))
 }
 
 /// The values of the rounds that checks are of or were due in, and of those alone: a chain has a million.
@@ -186,7 +214,7 @@ fn values(anchor: &Anchor, history: &History<'_>, newest: Option<Drawn>) -> Valu
     let first = anchor
         .round_at(node.from_s.saturating_mul(1000))
         .unwrap_or(newest);
-    let checked: Vec<u64> = history.checks().map(|check| check.porc.round).collect();
+    let checked: BTreeSet<u64> = history.checks().map(|check| check.porc.round).collect();
     let rendered = streams::rendered(history, anchor);
     let judged = streams::first_judged(history, anchor);
     let a_day = (DAY_MS / anchor.round_ms).max(1);
@@ -196,7 +224,7 @@ fn values(anchor: &Anchor, history: &History<'_>, newest: Option<Drawn>) -> Valu
             value,
             a_day,
         };
-        let is_due = schedule::duties(&round, &node.operator, true).contains(&Duty::Capacity);
+        let is_due = schedule::capacity_is_due(&round, &node.operator);
         let is_wanted = checked.contains(&number) || rendered.contains(&number);
         if is_due || is_wanted || streams::is_drawn(judged, &round, &history.node()) {
             values.insert(number, value);
@@ -220,7 +248,9 @@ pub(super) fn due(history: &History<'_>, values: &Values) -> Vec<u64> {
             value: **value,
             a_day,
         };
-        schedule::duties(&round, &node.operator, true).contains(&Duty::Capacity)
+        let began_s = anchor.begins_ms(round.number) / 1000;
+        schedule::is_there(node.from_s, began_s)
+            && schedule::capacity_is_due(&round, &node.operator)
     };
     values
         .iter()
@@ -260,7 +290,8 @@ struct Seats<'a> {
 impl Seats<'_> {
     fn of(&self, check: &Check<'_>, node: &KeyId) -> Result<u32, Unseated> {
         let value = |round| self.values.get(&round).copied();
-        self.panel.seat(check.porc, node, &check.issuer, value)
+        self.panel
+            .seat(check.porc, node, &check.issuer, check.at, value)
     }
 
     /// What each round comes to by those who have a seat in it.

@@ -6,12 +6,14 @@ use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::leaf;
+use nearlight_proof::porc::panel::SaidAt;
+use nearlight_proof::receipt::directory::Role;
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding as Found, Porc, Predicate, Verdict};
-use nearlight_proof::receipt::statement::{Countersign, Statement};
-use nearlight_proof::receipt::verify::{Later, judge};
+use nearlight_proof::receipt::statement::{Countersign, Statement, issued_at_s};
+use nearlight_proof::receipt::verify::{Later, SKEW_S, judge};
 use nearlight_proof::receipt::{Directory, Outcome};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longer than this without a capacity check is a gap, seconds: they are due daily, and may be late by an hour or two.
 const GAP_S: u64 = 26 * 3600;
@@ -43,6 +45,8 @@ struct Kept {
     statement: Statement,
     /// Why it does not count by itself, if it does not.
     refused: Option<(Outcome, String)>,
+    /// The latest time that an entry before it says it was issued at.
+    told_s: u64,
 }
 
 /// A check of the node.
@@ -56,6 +60,8 @@ pub(super) struct Check<'a> {
     pub(super) finding: Found,
     /// Whether its keys and signatures are in order.
     pub(super) is_admitted: bool,
+    /// When it was made.
+    pub(super) at: SaidAt,
 }
 
 /// See the module.
@@ -65,12 +71,17 @@ pub(super) struct History<'a> {
     trust: &'a Trust,
     /// The chain of rounds: the first that stands in the log.
     anchor: Option<Anchor>,
+    /// Where it stands, if its first round had begun before by what stands before it.
+    late_chain: Option<u64>,
     /// Entries with another chain.
     other_chains: Vec<u64>,
     kept: Vec<Kept>,
-    leaves: BTreeSet<KeyId>,
+    /// Where in `kept` what has this leaf is, the first.
+    leaves: BTreeMap<KeyId, usize>,
     /// Everything that may change how a receipt stands.
     later: Vec<Later>,
+    /// The latest time that an entry so far says it was issued at.
+    told_s: u64,
 }
 
 impl<'a> History<'a> {
@@ -79,17 +90,27 @@ impl<'a> History<'a> {
             node,
             trust,
             anchor: None,
+            late_chain: None,
             other_chains: Vec::new(),
             kept: Vec::new(),
-            leaves: BTreeSet::new(),
+            leaves: BTreeMap::new(),
             later: Vec::new(),
+            told_s: 0,
         }
     }
 
     /// The next entry of the log. What is no statement, such as an edition of the directory, is about no node.
     pub(super) fn entry(&mut self, index: u64, bytes: &[u8]) {
-        let statement = Envelope::parse(bytes).ok();
-        let statement = statement.and_then(|envelope| Statement::parse(&envelope).ok());
+        let envelope = Envelope::parse(bytes).ok();
+        let told_s = self.told_s;
+        let parsed = |envelope| Statement::parse(envelope).ok();
+        let statement = envelope.as_ref().and_then(parsed);
+        let said_s = match (&statement, &envelope) {
+            (Some(statement), _) => statement.head.issued_at_s,
+            (None, Some(envelope)) => issued_at_s(envelope),
+            (None, None) => 0,
+        };
+        self.told_s = told_s.max(said_s);
         let Some(statement) = statement else {
             return self.chain(index, bytes);
         };
@@ -108,12 +129,13 @@ impl<'a> History<'a> {
         }
         if about {
             let leaf = KeyId(leaf(bytes));
-            self.leaves.insert(leaf);
+            self.leaves.entry(leaf).or_insert(self.kept.len());
             self.kept.push(Kept {
                 index,
                 leaf,
                 statement,
                 refused,
+                told_s,
             });
         }
     }
@@ -123,7 +145,11 @@ impl<'a> History<'a> {
             return;
         };
         match &self.anchor {
-            None => self.anchor = Some(anchor),
+            None => {
+                let is_late = self.told_s > (anchor.genesis_ms / 1000).saturating_add(SKEW_S);
+                self.late_chain = is_late.then_some(index);
+                self.anchor = Some(anchor);
+            }
             Some(first) if *first != anchor => self.other_chains.push(index),
             Some(_) => {}
         }
@@ -143,23 +169,37 @@ impl<'a> History<'a> {
 
     /// The checks of the node, in the order of the log.
     pub(super) fn checks(&self) -> impl Iterator<Item = Check<'_>> {
-        let about = |kept: &&Kept| kept.statement.subject.sha256 == self.node;
-        self.kept.iter().filter(about).filter_map(|kept| {
-            let Predicate::Porc(porc) = &kept.statement.predicate else {
-                return None;
-            };
-            let signed = kept.statement.head.countersign == Countersign::Node(self.node);
-            Some(Check {
-                index: kept.index,
-                leaf: kept.leaf,
-                issuer: kept.statement.head.issuer,
-                porc,
-                finding: match porc.finding {
-                    Found::Pass if !signed => Found::Inconclusive,
-                    finding => finding,
-                },
-                is_admitted: kept.refused.is_none(),
-            })
+        self.kept.iter().filter_map(|kept| self.check_of(kept))
+    }
+
+    /// The check of the node that has this leaf.
+    pub(super) fn check(&self, leaf: &KeyId) -> Option<Check<'_>> {
+        let kept = self.kept.get(*self.leaves.get(leaf)?)?;
+        self.check_of(kept)
+    }
+
+    fn check_of<'k>(&self, kept: &'k Kept) -> Option<Check<'k>> {
+        let Predicate::Porc(porc) = &kept.statement.predicate else {
+            return None;
+        };
+        if kept.statement.subject.sha256 != self.node {
+            return None;
+        }
+        let signed = kept.statement.head.countersign == Countersign::Node(self.node);
+        Some(Check {
+            index: kept.index,
+            leaf: kept.leaf,
+            issuer: kept.statement.head.issuer,
+            porc,
+            finding: match porc.finding {
+                Found::Pass if !signed => Found::Inconclusive,
+                finding => finding,
+            },
+            is_admitted: kept.refused.is_none(),
+            at: SaidAt {
+                issued_at_s: kept.statement.head.issued_at_s,
+                told_s: kept.told_s,
+            },
         })
     }
 
@@ -207,7 +247,7 @@ impl<'a> History<'a> {
 
     fn is_about(&self, statement: &Statement) -> bool {
         let subject = &statement.subject.sha256;
-        let names = |leaf: &KeyId| self.leaves.contains(leaf);
+        let names = |leaf: &KeyId| self.leaves.contains_key(leaf);
         let by_body = match &statement.predicate {
             Predicate::Session(session) => session.node == self.node,
             Predicate::Verdict(verdict) => {
@@ -224,11 +264,12 @@ impl<'a> History<'a> {
     /// What it comes to.
     pub(super) fn told(self, now_s: u64) -> Told {
         let mut told = Told::default();
+        let later = LaterOf::new(&self.later);
         for kept in &self.kept {
             let (outcome, why) = match &kept.refused {
                 Some((outcome, why)) => (*outcome, why.clone()),
                 None => {
-                    let (outcome, why) = judge(&kept.leaf, &kept.statement, &self.later);
+                    let (outcome, why) = judge(&kept.leaf, &kept.statement, &later.of(kept));
                     (outcome, why.to_owned())
                 }
             };
@@ -236,6 +277,14 @@ impl<'a> History<'a> {
             told.findings.extend(odd(kept, outcome, &why));
             told.evidence
                 .extend(evidence_of(kept, now_s, &mut told.findings));
+        }
+        if let Some(index) = self.late_chain {
+            told.findings.push(Finding {
+                oddity: Oddity::WrongAssignment,
+                entries: vec![index],
+                words: "the chain of rounds had begun before it stood in the log: whoever made it could choose what came before"
+                    .to_owned(),
+            });
         }
         if !self.other_chains.is_empty() {
             told.findings.push(Finding {
@@ -246,6 +295,44 @@ impl<'a> History<'a> {
         }
         told.findings.extend(gaps(&self.kept, now_s));
         told
+    }
+}
+
+/// Later entries, by what they are about: a flood of them about one receipt is looked at for that one alone.
+struct LaterOf<'a> {
+    about: BTreeMap<KeyId, Vec<&'a Later>>,
+    /// By the dispute that it ends: the first of a referee.
+    ending: BTreeMap<KeyId, &'a Later>,
+}
+
+impl<'a> LaterOf<'a> {
+    fn new(later: &'a [Later]) -> Self {
+        let (mut about, mut ending) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        for entry in later {
+            match &entry.statement.predicate {
+                Predicate::Verdict(verdict) if entry.role == Role::Referee => {
+                    if let Some(dispute) = verdict.dispute {
+                        ending.entry(dispute).or_insert(entry);
+                    }
+                }
+                _ => {
+                    let subject = entry.statement.subject.sha256;
+                    about.entry(subject).or_default().push(entry);
+                }
+            }
+        }
+        Self { about, ending }
+    }
+
+    /// What may change how one stands: what is about it, or about the key that issued it.
+    fn of(&self, kept: &Kept) -> Vec<&'a Later> {
+        let keys = [kept.leaf, kept.statement.head.issuer];
+        let about = keys.iter().filter_map(|key| self.about.get(key)).flatten();
+        let mut later: Vec<&Later> = about.copied().collect();
+        let ending = later.iter().filter_map(|of| self.ending.get(&of.leaf));
+        let ending: Vec<&Later> = ending.copied().collect();
+        later.extend(ending);
+        later
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) fn is_left_out(
     told: &RoundTold,
     (drawn, now_ms): (&Drawn, u64),
     (order, history): (&[KeyId], &History<'_>),
+    rendered: &BTreeSet<u64>,
 ) -> bool {
     let Some(anchor) = history.anchor() else {
         return false;
@@ -94,7 +95,7 @@ pub(super) fn is_left_out(
     let is_due = || {
         let first = first_judged(history, anchor);
         let is_drawn = is_drawn(first, &round, &history.node());
-        is_drawn || rendered(history, anchor).contains(&drawn.round)
+        is_drawn || rendered.contains(&drawn.round)
     };
     let node = history.node();
     let mut rows = told.of(&node);

@@ -2,6 +2,8 @@
 
 #[path = "test/duties.rs"]
 mod duties;
+#[path = "test/seats.rs"]
+mod seats;
 
 use super::*;
 use crate::given::Believed;

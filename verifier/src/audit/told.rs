@@ -1,12 +1,16 @@
 //! What a broker tells of a round's assignments, as an audit reads it: `GET /v1/assignments?round=`, or a line of an
 //! export. Members that it does not need are left alone.
 
+use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::committee::Checker;
+use nearlight_proof::porc::schedule::{Due, Duty};
 use nearlight_proof::porc::streams::could_play;
 use serde::Deserialize;
 
+/// The longest that a check may be said to take, seconds: a day, as brokers take it.
+const CAPACITY_S_MAX: u64 = 86_400;
 /// The most that a committee may be said to have.
 const COMMITTEE_MAX: usize = 64;
 
@@ -78,6 +82,18 @@ impl RoundTold {
     /// How many checkers a capacity check takes.
     pub(super) const fn committee(&self) -> usize {
         self.committee
+    }
+
+    /// For how long one may take, seconds, by the first assignments of one: those who stand in have until later.
+    pub(super) fn capacity_s(&self, anchor: &Anchor) -> Option<u64> {
+        let began_ms = anchor.begins_ms(self.round);
+        let probes = self
+            .rows
+            .iter()
+            .filter(|row| Due::of_name(&row.duty).is_some_and(|due| due.duty == Duty::Capacity));
+        let ends_ms = probes.map(|row| row.until_unix_ms).min()?;
+        let takes_ms = ends_ms.checked_sub(began_ms).filter(|takes| *takes > 0)?;
+        Some((takes_ms / 1000).min(CAPACITY_S_MAX))
     }
 
     /// The set, as the broker says.

@@ -3,15 +3,18 @@
 //! | duty | when | how many checkers |
 //! |---|---|---|
 //! | alive | every round in which the node is attached | 1 |
-//! | capacity | the first round in which it is attached and was never assigned one; one round a day that its group has; and rounds that the beacon draws | a committee |
+//! | capacity | one round a day that its group has; rounds that the beacon draws; and the first rounds after its key came in, until it was assigned one | a committee |
 //! | stream | every round that begins while it has sessions; and rounds that the beacon draws | 1 |
 //!
 //! All nodes of a group (an operator) have their daily and their drawn rounds together, and so have all GPUs of a node
 //! ([`Due`]), so that one card cannot answer for two; [`super::meeting`] has the moments in which they are told their nonces.
 //!
+//! A check of capacity counts in a round in which it was due, and in its time ([`is_in_time`]): who checks nobody was to check,
+//! or says weeks later what it found, could choose among all rounds the one whose order suits it.
+//!
 //! **What it does not know:** which nodes are attached, what they run, and what became of what was due.
 
-use super::committee::due;
+use super::committee::{EARLY_S, STAND_INS, due};
 use super::mixer::hash;
 use crate::key::KeyId;
 use crate::log::tree::Hash;
@@ -106,18 +109,59 @@ pub struct Round {
     pub a_day: u64,
 }
 
+/// So many seconds before it was told a node's key counts: its clock may be behind. It is of no round that began by then.
+pub const NODE_EARLY_S: u64 = 300;
+/// For so many seconds after its key came in, and for two rounds at least, each round is one in which a node is checked
+/// for the first time.
+pub const REGISTERS_S: u64 = 600;
+/// How far clocks may be apart, seconds.
+const CLOCKS_S: u64 = 300;
+
+/// Whether a node's key was there before a round began, by when it counts from.
+#[must_use]
+pub const fn is_there(from_s: u64, began_s: u64) -> bool {
+    from_s.saturating_add(NODE_EARLY_S) < began_s
+}
+
+/// Whether a round that began then, of so many seconds, is one of the first that a node could be checked in: its key and as
+/// many checkers of `others` as a committee has had just come in. Both are given by when they count from.
+#[must_use]
+pub fn is_first(
+    node_from_s: u64,
+    others: impl Iterator<Item = u64>,
+    committee: usize,
+    (began_s, round_s): (u64, u64),
+) -> bool {
+    let mut joined: Vec<u64> = others
+        .map(|from_s| from_s.saturating_add(EARLY_S))
+        .collect();
+    let Some(last) = committee.checked_sub(1).filter(|last| *last < joined.len()) else {
+        return false;
+    };
+    let (_, joined_s, _) = joined.select_nth_unstable(last);
+    let since_s = (*joined_s).max(node_from_s.saturating_add(NODE_EARLY_S));
+    let until_s = since_s.saturating_add(REGISTERS_S.max(round_s.saturating_mul(2)));
+    (since_s.saturating_add(1)..=until_s).contains(&began_s)
+}
+
+/// Whether what was said of a round that began then was said in its time: by the receipt's own word, and by what stands
+/// before it in the log. A check takes `capacity_s` at most, and so does whoever stands in.
+#[must_use]
+pub fn is_in_time((issued_at_s, told_s): (u64, u64), began_s: u64, capacity_s: u64) -> bool {
+    let checks = STAND_INS as u64 + 1;
+    let ends_s = began_s
+        .saturating_add(capacity_s.saturating_mul(checks))
+        .saturating_add(CLOCKS_S);
+    (began_s.saturating_sub(CLOCKS_S)..=ends_s).contains(&issued_at_s) && told_s <= ends_s
+}
+
 /// Drawn rounds of a group, and of a node's streams: so many a day on average.
 pub const DRAWN_A_DAY: u64 = 2;
 
-/// What is due for an attached node of a group, whatever it runs.
+/// Whether a check of capacity is due for a group in a round by the schedule.
 #[must_use]
-pub fn duties(round: &Round, group: &str, has_been_assigned: bool) -> Vec<Duty> {
-    let capacity =
-        !has_been_assigned || due(round.number, group, round.a_day) || is_drawn(round, group);
-    match capacity {
-        true => vec![Duty::Alive, Duty::Capacity],
-        false => vec![Duty::Alive],
-    }
+pub fn capacity_is_due(round: &Round, group: &str) -> bool {
+    due(round.number, group, round.a_day) || is_drawn(round, group)
 }
 
 /// Whether a probe of its stream is due for an attached node: as long as it `renders` for players, and now and then.
@@ -154,15 +198,9 @@ mod test {
     fn the_table() {
         let mut capacity = Vec::new();
         for number in 0..10 * A_DAY {
-            let found = duties(&round(number), "west", true);
-            assert_eq!(found[0], Duty::Alive, "each round");
-            if found.len() == 2 {
-                assert_eq!(found[1], Duty::Capacity);
+            if capacity_is_due(&round(number), "west") {
                 capacity.push(number);
             }
-            let new = duties(&round(number), "west", false);
-            let both = [Duty::Alive, Duty::Capacity];
-            assert_eq!(new, both, "a new node is probed at once");
         }
         let daily: Vec<u64> = (0..10 * A_DAY).filter(|n| due(*n, "west", A_DAY)).collect();
         assert_eq!(daily.len(), 10);
@@ -172,9 +210,43 @@ mod test {
     }
 
     #[test]
+    fn a_key_is_of_the_rounds_that_begin_after_it_came_in() {
+        assert!(!is_there(700, 1_000), "in the second before it, or in it");
+        assert!(is_there(699, 1_000));
+    }
+
+    /// From when there is a committee for it, for ten minutes or two rounds.
+    #[test]
+    fn the_first_rounds_are_those_that_could_be_the_first() {
+        let is = |node_from_s, others: &[u64], began_s, round_s| {
+            is_first(node_from_s, others.iter().copied(), 3, (began_s, round_s))
+        };
+        let there = [0, 0, 0];
+        let of_node = [1_000, 1_001, 1_600, 1_601].map(|began_s| is(700, &there, began_s, 60));
+        assert_eq!(of_node, [false, true, true, false]);
+        assert!(is(700, &there, 8_200, 3_600) && !is(700, &there, 8_201, 3_600));
+        // The third checker comes in at 5,060; more change nothing of that.
+        for others in [&[0, 5_000, 9][..], &[5_000, 7, 0, 6_000, 5_001]] {
+            let of_set = [5_060, 5_061, 5_660, 5_661].map(|began_s| is(700, others, began_s, 60));
+            assert_eq!(of_set, [false, true, true, false], "{others:?}");
+        }
+        assert!(!is(700, &[0, 0], 1_100, 60), "nobody could be a committee");
+        assert!(!is_first(700, [0].into_iter(), 0, (1_100, 60)));
+    }
+
+    /// Three checks of 900 s after each other, and five minutes of clocks.
+    #[test]
+    fn what_is_said_late_or_dated_back_is_not_in_time() {
+        let is = |issued_at_s, told_s| is_in_time((issued_at_s, told_s), 10_000, 900);
+        assert!(is(9_700, 0) && !is(9_699, 0));
+        assert!(is(13_000, 13_000) && !is(13_001, 0));
+        assert!(!is(10_100, 13_001), "what stands before it is later");
+    }
+
+    #[test]
     fn another_group_has_other_rounds_and_the_same_group_the_same() {
         let of = |group: &str| -> Vec<u64> {
-            let has = |number: &u64| duties(&round(*number), group, true).len() == 2;
+            let has = |number: &u64| capacity_is_due(&round(*number), group);
             (0..3 * A_DAY).filter(has).collect()
         };
         assert_ne!(of("west"), of("east"));

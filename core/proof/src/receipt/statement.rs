@@ -35,6 +35,20 @@ pub enum StatementError {
     Kind,
 }
 
+/// When an entry of a log says that it was issued, Unix seconds: a statement, or an edition of the directory. 0 if it does not.
+#[must_use]
+pub fn issued_at_s(envelope: &Envelope) -> u64 {
+    #[derive(Deserialize)]
+    struct Edition {
+        issued_at_s: u64,
+    }
+    match Statement::parse(envelope) {
+        Ok(statement) => statement.head.issued_at_s,
+        Err(_) => serde_json::from_slice(&envelope.payload)
+            .map_or(0, |edition: Edition| edition.issued_at_s),
+    }
+}
+
 /// What a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {

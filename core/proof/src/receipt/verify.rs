@@ -9,16 +9,20 @@
 
 use super::directory::{Directory, Entry, Role};
 use super::envelope::Envelope;
-use super::predicate::{Finding, Predicate};
+use super::predicate::Predicate;
 use super::report::{Check, CheckName, Outcome, Report, Warning};
 use super::statement::{Countersign, Statement};
 use crate::key::{KeyId, PublicKey};
 use crate::log::policy::{Policy, Unsatisfied, Witnessed};
 use crate::log::proof::LogProof;
 use crate::log::tree::{LogHasher, includes, leaf};
+use std::borrow::Borrow;
 
 /// How much later a receipt may say that it was issued than a witness saw it, seconds: clocks.
 pub const SKEW_S: u64 = 300;
+/// The longest time that a network may have for disputes, days after the receipt.
+pub const DISPUTE_DAYS_MAX: u64 = 30;
+const DAY_S: u64 = 24 * 3600;
 /// The most later entries that are looked at.
 pub const LATER_MAX: usize = 256;
 
@@ -457,34 +461,50 @@ fn revokes(later: &Later, from_s: u64, target: &KeyId, receipt: &Statement) -> b
     may && (subject == target || key)
 }
 
+/// Whether an entry contests a receipt: a dispute over a check, of whom that concerns (the node, who issued it, or a broker),
+/// and not after any time in which one may. Others would contest for ever what nobody decides.
+fn contests(later: &Later, receipt: &Statement) -> bool {
+    let (said, head) = (&later.statement.head, &receipt.head);
+    let concerns = [receipt.subject.sha256, head.issuer].contains(&said.issuer);
+    let last_s = head.issued_at_s.saturating_add(DISPUTE_DAYS_MAX * DAY_S);
+    matches!(receipt.predicate, Predicate::Porc(_))
+        && (concerns || later.role == Role::Broker)
+        && said.issued_at_s <= last_s
+}
+
 /// What later entries make of a receipt that verified, whose leaf is `target`; and why, as a sentence.
 #[must_use]
-pub fn judge(target: &KeyId, receipt: &Statement, later: &[Later]) -> (Outcome, &'static str) {
+pub fn judge<L: Borrow<Later>>(
+    target: &KeyId,
+    receipt: &Statement,
+    later: &[L],
+) -> (Outcome, &'static str) {
+    let entries = || later.iter().map(|of| -> &Later { of.borrow() });
     let settled = |dispute: &KeyId| {
-        later
-            .iter()
-            .find_map(|later| match &later.statement.predicate {
-                Predicate::Verdict(verdict)
-                    if later.role == Role::Referee && verdict.dispute == Some(*dispute) =>
-                {
-                    Some(verdict)
-                }
-                _ => None,
-            })
+        entries().find_map(|later| match &later.statement.predicate {
+            Predicate::Verdict(verdict)
+                if later.role == Role::Referee && verdict.dispute == Some(*dispute) =>
+            {
+                Some(verdict)
+            }
+            _ => None,
+        })
     };
     let mut outcome = (Outcome::Valid, "nothing that was given contests it");
-    for entry in later {
+    for entry in entries() {
         match &entry.statement.predicate {
             Predicate::Revoke(revoke) if revokes(entry, revoke.from_s, target, receipt) => {
                 return (Outcome::Revoked, "a later entry revokes it");
             }
-            Predicate::Dispute(_) if entry.statement.subject.sha256 == *target => {
+            Predicate::Dispute(_)
+                if entry.statement.subject.sha256 == *target && contests(entry, receipt) =>
+            {
                 match settled(&entry.leaf) {
                     Some(verdict) if verdict.liars.contains(&receipt.head.issuer) => {
                         return (Outcome::Revoked, "a dispute over it was upheld");
                     }
-                    Some(verdict) if verdict.finding != Finding::Inconclusive => {}
-                    _ => outcome = (Outcome::Disputed, "a dispute over it is open"),
+                    Some(_) => {}
+                    None => outcome = (Outcome::Disputed, "a dispute over it is open"),
                 }
             }
             _ => {}

@@ -21,6 +21,7 @@ use nearlight_proof::receipt::verify::PolicySource;
 use nearlight_proof::receipt::{Directory, Given, verify};
 use serde_json::{Value, json};
 
+mod contested;
 mod due;
 mod pages;
 mod played;
@@ -65,6 +66,8 @@ fn directory() -> Vec<u8> {
         entry(10, Role::Node, "north"),
         entry(11, Role::Checker, "east"),
         entry(12, Role::Broker, "near"),
+        entry(13, Role::Referee, "west"),
+        entry(14, Role::Checker, "south"),
         entry(20, Role::Log, "near"),
         entry(21, Role::Witness, "w1"),
         entry(22, Role::Witness, "w2"),
@@ -187,11 +190,16 @@ fn cases() -> Vec<Case> {
             vec![],
         ),
         case("revoked later", right(&good), vec![revoked]),
-        case("contested later", right(&good), vec![contested]),
+        case(
+            "what is no check is contested",
+            right(&good),
+            vec![contested],
+        ),
         case("somebody signed for the node", right(&unsigned), vec![]),
         case("an issuer that nobody listed", right(&stranger), vec![]),
         case("a space more", right(&spaced), vec![]),
     ];
+    cases.extend(contested::cases());
     cases.extend(played::cases());
     cases
 }

@@ -3,7 +3,7 @@
 use super::*;
 use nearlight_proof::porc::committee::{Checker, set_of, set_root};
 use nearlight_proof::porc::panel::{Drawn, Panel};
-use nearlight_proof::porc::schedule::{self, Duty};
+use nearlight_proof::porc::schedule;
 use nearlight_proof::receipt::fixture::Network;
 use nearlight_proof::receipt::predicate::Verdict as Settled;
 use nearlight_proof::receipt::statement::Countersign;
@@ -15,26 +15,26 @@ mod streams;
 const ROUND_MS: u64 = 2 * 3600 * 1000;
 const ROUND_S: u64 = ROUND_MS / 1000;
 const COMMITTEE: usize = 3;
-const ROUNDS: u64 = 36;
+pub(super) const ROUNDS: u64 = 36;
 /// Who runs the node: whose group is due by the schedule.
 const HOST: &str = "host";
 
 /// A network of eight checkers, its referee, and the node.
-struct World {
+pub(super) struct World {
     network: Network,
-    now_s: u64,
+    pub(super) now_s: u64,
 }
 
 /// A round as the broker tells it, and the receipts of it.
-struct Played {
-    number: u64,
+pub(super) struct Played {
+    pub(super) number: u64,
     order: Vec<KeyId>,
     told: Value,
     entries: Vec<Vec<u8>>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let for_ever = (0, START_S * 2);
         let mut keys: Vec<_> = (10..18)
             .map(|n| listed(&key(n).public(), Role::Checker, &format!("op{n}"), for_ever))
@@ -45,7 +45,7 @@ impl World {
             &key(9).public(),
             Role::Node,
             HOST,
-            (START_S, START_S * 2),
+            (START_S - 301, START_S * 2),
         ));
         Self {
             network: Network::new((START_S * 1000, ROUND_MS), keys, &key(8)),
@@ -62,19 +62,19 @@ impl World {
     }
 
     /// The rounds in which a check is due by the schedule, oldest first.
-    fn due(&self) -> Vec<u64> {
-        let has =
-            |n: &u64| schedule::duties(&self.schedule(*n), HOST, true).contains(&Duty::Capacity);
+    pub(super) fn due(&self) -> Vec<u64> {
+        let has = |n: &u64| schedule::capacity_is_due(&self.schedule(*n), HOST);
         (1..=ROUNDS).filter(has).collect()
     }
 
     /// A round in which the committee passes the node.
-    fn played(&self, number: u64) -> Played {
+    pub(super) fn played(&self, number: u64) -> Played {
         let value = self.network.value(number).unwrap();
         let panel = Panel {
             directory: &self.network.directory,
             chain: Some(&self.network.anchor),
             committee: COMMITTEE,
+            capacity_s: 900,
         };
         let (_, order) = panel
             .order(
@@ -131,7 +131,7 @@ impl World {
         entry(&said, &[&issuer, &key(9)])
     }
 
-    fn log(&self, played: &[Played]) -> Served {
+    pub(super) fn log(&self, played: &[Played]) -> Served {
         let mut entries = vec![self.network.envelope.clone()];
         entries.push(self.network.anchor.sign(&key(8)).unwrap());
         entries.extend(played.iter().flat_map(|of| of.entries.clone()));
@@ -154,7 +154,7 @@ impl World {
         believed.trust().unwrap()
     }
 
-    fn audit(&self, log: &mut Served, rounds: Rounds) -> Audit {
+    pub(super) fn audit(&self, log: &mut Served, rounds: Rounds) -> Audit {
         let newest = Newest::ask(log).unwrap();
         let wanted = Wanted {
             node: &node().to_string(),
@@ -167,7 +167,7 @@ impl World {
     }
 
     /// All due rounds, played as they should be, and what tells the newest value.
-    fn all(&self) -> Vec<Played> {
+    pub(super) fn all(&self) -> Vec<Played> {
         let mut all: Vec<Played> = self
             .due()
             .into_iter()
@@ -209,7 +209,7 @@ impl Played {
     }
 }
 
-fn words_of(audit: &Audit, oddity: Oddity) -> Vec<&str> {
+pub(super) fn words_of(audit: &Audit, oddity: Oddity) -> Vec<&str> {
     let of = audit.findings.iter().filter(|of| of.oddity == oddity);
     of.map(|of| of.words.as_str()).collect()
 }

@@ -116,6 +116,7 @@ impl Streams {
             directory: &self.world.network.directory,
             chain: Some(&self.world.network.anchor),
             committee: COMMITTEE,
+            capacity_s: 900,
         };
         let value = self.world.network.value(number).unwrap();
         let drawn = Drawn {

@@ -1,6 +1,7 @@
 //! Who has a seat, and who has none, with why.
 
 use super::*;
+use crate::beacon::chain;
 use crate::receipt::directory::Entry;
 use crate::receipt::fixture::{Network, key, listed, porc};
 use crate::receipt::predicate::Finding;
@@ -9,6 +10,8 @@ const COMMITTEE: usize = 3;
 /// Round 2 begins at 1,060 s.
 const GENESIS: (u64, u64) = (1_000_000, 60_000);
 const FAR_S: u64 = 1_000_000;
+/// The node's key comes in at 1,050 s.
+const NODE_FROM_S: u64 = 750;
 
 /// Eight checkers of as many operators, one of which runs the node; one came in too late for round 2.
 fn keys() -> Vec<Entry> {
@@ -24,7 +27,12 @@ fn keys() -> Vec<Entry> {
         "late",
         (1_000, FAR_S),
     ));
-    keys.push(listed(&key(30).public(), Role::Node, "op1", (0, FAR_S)));
+    keys.push(listed(
+        &key(30).public(),
+        Role::Node,
+        "op1",
+        (NODE_FROM_S, FAR_S),
+    ));
     keys
 }
 
@@ -37,8 +45,15 @@ fn panel(network: &Network) -> Panel<'_> {
         directory: &network.directory,
         chain: Some(&network.anchor),
         committee: COMMITTEE,
+        capacity_s: 900,
     }
 }
+
+/// In round 2, and as far as the log goes.
+const SAID: SaidAt = SaidAt {
+    issued_at_s: 1_090,
+    told_s: 1_080,
+};
 
 /// A receipt of round 2 as it should be.
 fn of_round_2(network: &Network) -> Porc {
@@ -59,7 +74,7 @@ fn the_first_of_the_order_have_seats_and_nobody_else() {
     let node = key(30).public().id();
     let seat = |n: u8| {
         let issuer = key(n).public().id();
-        panel(&network).seat(&porc, &node, &issuer, |round| network.value(round))
+        panel(&network).seat(&porc, &node, &issuer, SAID, |round| network.value(round))
     };
     let mut seats: Vec<u32> = (1..=8).filter_map(|n| seat(n).ok()).collect();
     seats.sort_unstable();
@@ -78,12 +93,12 @@ fn what_a_receipt_names_has_to_be_the_rounds() {
         .map(|n| key(n).public().id())
         .find(|id| {
             panel(&network)
-                .seat(&good, &node, id, |r| network.value(r))
+                .seat(&good, &node, id, SAID, |r| network.value(r))
                 .is_ok()
         })
         .unwrap();
     let seat = |porc: &Porc, node: &KeyId| {
-        panel(&network).seat(porc, node, &seated, |round| network.value(round))
+        panel(&network).seat(porc, node, &seated, SAID, |round| network.value(round))
     };
     let other = |change: fn(&mut Porc)| {
         let mut porc = good.clone();
@@ -108,8 +123,76 @@ fn what_a_receipt_names_has_to_be_the_rounds() {
         ..panel(&network)
     };
     assert_eq!(
-        open.seat(&good, &node, &key(77).public().id(), |_| None),
+        open.seat(&good, &node, &key(77).public().id(), SAID, |_| None),
         Ok(0)
+    );
+}
+
+/// Colluders who are a whole committee of a round of their choice, or of a key that was made for it, or who speak when the
+/// others cannot any more.
+#[test]
+fn a_check_counts_in_a_round_that_was_due_of_a_key_that_was_there_and_in_its_time() {
+    let day = 24 * 60;
+    let network = network();
+    let node = key(30).public().id();
+    let seats = |round: u64, at: SaidAt, keys: Vec<Entry>| {
+        let network = Network::new(GENESIS, keys, &key(99));
+        let began_s = network.anchor.begins_ms(round) / 1000;
+        let porc = Porc {
+            round,
+            beacon: KeyId(network.value(round).unwrap()),
+            checkers: KeyId(set_root(&set_of(&network.directory, began_s))),
+            ..porc(Finding::Pass)
+        };
+        let seat = |n: u8| {
+            let issuer = key(n).public().id();
+            panel(&network).seat(&porc, &node, &issuer, at, |round| network.value(round))
+        };
+        let mut all: Vec<_> = (2..=8).map(seat).collect();
+        all.sort_by_key(|seat| seat.is_err());
+        all
+    };
+    let at = |round: u64, issued: u64, told: u64| {
+        let began_s = network.anchor.begins_ms(round) / 1000;
+        SaidAt {
+            issued_at_s: began_s + issued,
+            told_s: began_s + told,
+        }
+    };
+    // Its first ten minutes, and then what the schedule has.
+    let counts = |round| seats(round, at(round, 60, 60), keys())[0].is_ok();
+    assert!(counts(2) && counts(11));
+    let last = 12 + 2 * day;
+    let (mut later, mut value) = (Vec::new(), network.value(last).unwrap());
+    for round in (12..=last).rev() {
+        if panel(&network).due(&Drawn { round, value }, &node) == Ok(Cause::Schedule) {
+            later.push(round);
+        }
+        value = chain::step(&value);
+    }
+    later.reverse();
+    assert!((2..20).contains(&later.len()), "{later:?}");
+    assert!(counts(later[0]));
+    let quiet = (12..).find(|round| !later.contains(round)).unwrap();
+    let none = seats(quiet, at(quiet, 60, 60), keys());
+    assert!(none.iter().all(|seat| *seat == Err(Unseated::NotDue)));
+    // A key that was made once the value was known.
+    let due = later[0];
+    let mut made = keys();
+    let began_s = network.anchor.begins_ms(due) / 1000;
+    made.last_mut().unwrap().from_s = began_s - 300;
+    let newer = seats(due, at(due, 60, 60), made.clone());
+    assert!(newer.iter().all(|seat| *seat == Err(Unseated::KeyIsNewer)));
+    made.last_mut().unwrap().from_s = began_s - 301;
+    assert!(seats(due, at(due, 60, 60), made)[0].is_ok());
+    // Weeks later, whatever it says of when it was.
+    for late in [at(due, 3_001, 60), at(due, 60, 3_001)] {
+        let late = seats(due, late, keys());
+        assert!(late.iter().all(|seat| *seat == Err(Unseated::OutOfTime)));
+    }
+    assert!(
+        seats(due, at(due, 3_000, 3_000), keys())[0].is_ok(),
+        "who stands in last"
     );
 }
 

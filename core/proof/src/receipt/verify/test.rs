@@ -4,7 +4,8 @@ use crate::log::checkpoint::Checkpoint;
 use crate::log::cosignature;
 use crate::log::note::{Algorithm, VerifierKey};
 use crate::log::tree;
-use crate::receipt::predicate::{Dispute, Revoke, Verdict};
+use crate::receipt::fixture::porc;
+use crate::receipt::predicate::{Dispute, Finding, Revoke, Verdict};
 use crate::receipt::statement::{Assurance, Head, Subject};
 
 const NOW: u64 = 1_800_000_000;
@@ -298,9 +299,19 @@ fn what_the_log_operator_pinned_is_said() {
     assert_eq!(report.warnings, expected);
 }
 
+/// A check by the checker, which the node signs, too.
+fn check() -> Vec<u8> {
+    let node = secret(NODE).public().id();
+    let porc = Predicate::Porc(Box::new(porc(Finding::Pass)));
+    signed(
+        &statement(CHECKER, node, Countersign::Node(node), porc),
+        &[CHECKER, NODE],
+    )
+}
+
 #[test]
 fn later_entries_change_the_standing() {
-    let (receipt, policy, directory) = (receipt(), policy("two"), directory_with(|_| ()));
+    let (receipt, policy, directory) = (check(), policy("two"), directory_with(|_| ()));
     let proof = proof_of(&receipt, &[21, 22]);
     let target = KeyId(leaf(&receipt));
     let revoke = Predicate::Revoke(Revoke {
@@ -347,7 +358,7 @@ fn later_entries_change_the_standing() {
         ),
         (
             vec![dispute.clone(), verdict(Finding::Inconclusive, Vec::new())],
-            Outcome::Disputed,
+            Outcome::Valid,
         ),
         (
             vec![verdict(Finding::Fail, liar.clone()), dispute.clone()],
@@ -372,6 +383,46 @@ fn later_entries_change_the_standing() {
         (report.outcome, report.warnings),
         (Outcome::Valid, vec![Warning::LaterIgnored])
     );
+}
+
+/// Free disputes of whoever has a key would contest everything for ever.
+#[test]
+fn only_whom_it_concerns_contests_a_check_and_in_time() {
+    let read = |bytes: &[u8]| Statement::parse(&Envelope::parse(bytes).unwrap()).unwrap();
+    let (of_check, other) = (check(), receipt());
+    let day = 24 * 3600;
+    let outcome = |contested: &[u8], (issuer, role): (u8, Role), after_s| {
+        let target = KeyId(leaf(contested));
+        let claim = Predicate::Dispute(Dispute {
+            claim: "no".to_owned(),
+            deadline_s: 1,
+        });
+        let mut dispute = statement(issuer, target, Countersign::None, claim);
+        dispute.head.issued_at_s += after_s;
+        let later = Later {
+            leaf: KeyId([1; 32]),
+            statement: dispute,
+            role,
+        };
+        judge(&target, &read(contested), &[later]).0
+    };
+    use Outcome::{Disputed, Valid};
+    let cases = [
+        ((NODE, Role::Node), 30 * day, Disputed),
+        ((NODE, Role::Node), 30 * day + 1, Valid),
+        ((CHECKER, Role::Checker), 0, Disputed),
+        ((BROKER, Role::Broker), 0, Disputed),
+        ((77, Role::Checker), 0, Valid),
+        ((78, Role::Node), 0, Valid),
+    ];
+    for (by, after_s, expected) in cases {
+        assert_eq!(
+            outcome(&of_check, by, after_s),
+            expected,
+            "{by:?} {after_s}"
+        );
+        assert_eq!(outcome(&other, by, after_s), Valid, "no check: {by:?}");
+    }
 }
 
 /// What is known to have been admitted is asked everything but for its signatures.
