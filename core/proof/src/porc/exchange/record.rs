@@ -14,6 +14,7 @@ use crate::canon;
 use crate::encoding::{array_from_hex, hex};
 use crate::key::{KeyId, PublicKey};
 use crate::log::tree::Hash;
+use crate::receipt::envelope::Envelope;
 use serde::{Deserialize, Serialize};
 
 /// The most words of a probe: two a step.
@@ -121,6 +122,13 @@ impl Record {
             true => Ok(record),
             false => Err(RecordError::Shape),
         }
+    }
+
+    /// Who begins it, by its own word: nothing of it is verified here.
+    #[must_use]
+    pub fn checker(&self) -> Option<KeyId> {
+        let envelope = Envelope::parse(self.begin.as_bytes()).ok()?;
+        envelope.signatures.first().map(|(id, _)| *id)
     }
 
     /// What it proves of a probe of the node with this key.
