@@ -6,7 +6,7 @@
 //! ```
 //!
 //! **Invariants.** A key counts only with its own signature over the node's id, so that nobody names another one's.
-//! A key is of one node; a node has one, and a new one ends the window of the former. What an administrator put into
+//! A key is of one node; a node has one, and a new one ends the window of the former; of new ones it has four in 30 days. What an administrator put into
 //! the directory stays as it is.
 //!
 //! **What it does not know:** whether a node is attached, and what a receipt says.
@@ -164,7 +164,7 @@ impl NodeKeys {
             Some(Applied::RaceLost) => tracing::error!(node_id = %node, key = %key.id(),
                 "the node shows the receipt key of another node: its data directory is a copy; remove receipt.key there"),
             Some(Applied::QuotaUsedUp) => tracing::warn!(node_id = %node,
-                "the directory of keys is full, so that this node's receipts count for nothing"),
+                "the directory of keys is full, or the node has told four receipt keys within 30 days: this one's receipts count for nothing; keep receipt.key of its data directory"),
             Some(Applied::Done) => {
                 tracing::info!(node_id = %node, key = %key.id(), "the node's receipt key is in the directory");
             }

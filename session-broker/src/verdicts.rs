@@ -28,13 +28,15 @@ pub(crate) use ranks::{Proven, Ranks, Scored};
 pub(crate) use stakes::StakeTerms;
 
 use crate::checks::{Checks, ChecksError};
-use crate::ledger::{Applied, Ledger, LogChange, NodeKeyRow, Op, StoreError};
+use crate::ledger::{Applied, Ledger, LogChange, Op, StoreError};
 use crate::receipts::{LogError, Receipts};
 use crate::sessions::Sessions;
 use crate::time::Clock;
 use nearlight_proof::porc::rank::{DAYS, Rank};
 use nearlight_proof::receipt::directory::{Directory, Role};
+use nearlight_protocol::id::NodeId;
 use ranks::Known;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -139,10 +141,10 @@ impl Verdicts {
         shown.clone()
     }
 
-    /// The rank of the node with this key now.
-    pub(crate) fn rank_of(&self, key_id: &str) -> Rank {
+    /// The rank of the node that has or had these keys now.
+    pub(crate) fn rank_of(&self, keys: &[String]) -> Rank {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.rank(key_id, self.now_s())
+        known.rank(keys, self.now_s())
     }
 
     /// How many checkers make a verdict.
@@ -218,14 +220,15 @@ impl Verdicts {
         if checkers(&keys.directory, now_s) < self.least {
             return Ok(Ranks::default());
         }
-        let nodes: Vec<NodeKeyRow> = self.ledger.node_keys(now_s).await?;
+        let since_s = now_s.saturating_sub(DAYS * 24 * 3600);
+        let mut nodes: HashMap<NodeId, Vec<String>> = HashMap::new();
+        for row in self.ledger.node_keys(since_s).await? {
+            nodes.entry(row.node).or_default().push(row.key_id);
+        }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let of = nodes.into_iter().map(|row| {
-            let (rank, score) = (
-                known.rank(&row.key_id, now_s),
-                known.score(&row.key_id, now_s),
-            );
-            (row.node, Proven::of(rank, score))
+        let of = nodes.into_iter().map(|(node, keys)| {
+            let (rank, score) = (known.rank(&keys, now_s), known.score(&keys, now_s));
+            (node, Proven::of(rank, score))
         });
         Ok(Ranks::counted(of.collect()))
     }

@@ -11,7 +11,7 @@ use crate::ledger::VerdictRow;
 use crate::verdicts::{Advised, Verdicts, advice};
 use axum::Json;
 use axum::extract::State;
-use nearlight_proof::porc::rank::{Gate, Rank};
+use nearlight_proof::porc::rank::{DAYS, Gate, Rank};
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::problem::Problem;
 use nearlight_protocol::standing::{NodeGate, NodeRank, NodeStanding, NodeVerdict};
@@ -41,14 +41,17 @@ pub(super) async fn show_standing(
     if !api.sessions.directory().knows(&node) {
         return Err(not_found("node"));
     }
-    let key = key_of(&api, &node).await?;
-    let rows = match &key {
-        Some(key) => api.ledger.verdicts_of(key.clone(), VERDICTS).await,
-        None => Ok(Vec::new()),
-    };
-    let rows = rows.map_err(|e| store_failed(&e))?;
+    let key = api.node_keys.of(&node).map(|known| known.key_id.clone());
+    let keys = keys_of(&api, &node).await?;
+    let mut rows = Vec::new();
+    for key in &keys {
+        let of = api.ledger.verdicts_of(key.clone(), VERDICTS).await;
+        rows.extend(of.map_err(|e| store_failed(&e))?);
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse((row.at_s, row.of.round)));
+    rows.truncate(VERDICTS as usize);
     let verdicts: Vec<NodeVerdict> = rows.into_iter().map(verdict).collect();
-    let (gate, rank) = gate_of(api.verdicts.as_deref(), key.as_deref());
+    let (gate, rank) = gate_of(api.verdicts.as_deref(), &keys);
     let lately = api.sessions.lately(node.clone(), excluded_of).await;
     let advice = advice(&Advised {
         has_key: key.is_some(),
@@ -72,8 +75,8 @@ pub(super) async fn show_standing(
 impl Api {
     /// How a node stands, in short.
     pub(super) async fn node_rank(&self, node: &NodeId) -> Result<NodeRank, Refusal> {
-        let key = key_of(self, node).await?;
-        let (gate, rank) = gate_of(self.verdicts.as_deref(), key.as_deref());
+        let keys = keys_of(self, node).await?;
+        let (gate, rank) = gate_of(self.verdicts.as_deref(), &keys);
         Ok(NodeRank {
             gate,
             rank_permille: rank.permille,
@@ -81,21 +84,21 @@ impl Api {
     }
 }
 
-/// The id of the node's receipt key.
-async fn key_of(api: &Api, node: &NodeId) -> Result<Option<String>, Refusal> {
-    let now_s = api.clock.unix_ms() / 1000;
-    let keys = api.ledger.node_keys(now_s).await;
+/// The ids of the node's receipt keys of the days that count.
+async fn keys_of(api: &Api, node: &NodeId) -> Result<Vec<String>, Refusal> {
+    let since_s = (api.clock.unix_ms() / 1000).saturating_sub(DAYS * 24 * 3600);
+    let keys = api.ledger.node_keys(since_s).await;
     let keys = keys.map_err(|e| store_failed(&e))?;
-    let own = keys.into_iter().find(|row| row.node == *node);
-    Ok(own.map(|row| row.key_id))
+    let own = keys.into_iter().filter(|row| row.node == *node);
+    Ok(own.map(|row| row.key_id).collect())
 }
 
-fn gate_of(verdicts: Option<&Verdicts>, key: Option<&str>) -> (NodeGate, Rank) {
+fn gate_of(verdicts: Option<&Verdicts>, keys: &[String]) -> (NodeGate, Rank) {
     let counting = verdicts.filter(|verdicts| verdicts.ranks().is_counted());
     let Some(counting) = counting else {
         return (NodeGate::Unchecked, Rank::default());
     };
-    let rank = key.map_or_else(Rank::default, |key| counting.rank_of(key));
+    let rank = counting.rank_of(keys);
     let gate = match rank.gate {
         Gate::Unproven => NodeGate::Unproven,
         Gate::Proven => NodeGate::Proven,

@@ -97,17 +97,22 @@ impl Known {
         self.rev = new.next;
     }
 
-    pub(super) fn rank(&self, key_id: &str, now_s: u64) -> Rank {
-        let rounds = self.nodes.get(key_id);
-        Rank::of(&rounds.map(pasts).unwrap_or_default(), now_s)
+    /// The rounds of a node, of all keys that it has had: a new one sheds nothing.
+    fn rounds<'a>(&'a self, keys: &'a [String]) -> impl Iterator<Item = &'a VerdictRow> + Clone {
+        let rounds = keys.iter().filter_map(|key| self.nodes.get(key));
+        rounds.flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn rank(&self, keys: &[String], now_s: u64) -> Rank {
+        Rank::of(&pasts(self.rounds(keys)), now_s)
     }
 
     /// What a node's newest round that is certain says, if that is of the days that count.
-    pub(super) fn score(&self, key_id: &str, now_s: u64) -> Option<Scored> {
-        let rounds = self.nodes.get(key_id)?;
+    pub(super) fn score(&self, keys: &[String], now_s: u64) -> Option<Scored> {
         let certain = |row: &&VerdictRow| matches!(row.finding.as_str(), "pass" | "fail");
-        let newest = rounds.values().filter(certain).max_by_key(|row| row.at_s)?;
-        let of_it = rounds.values().filter(certain);
+        let rounds = self.rounds(keys).filter(certain);
+        let newest = rounds.clone().max_by_key(|row| row.at_s)?;
+        let of_it = rounds;
         let of_it = of_it.filter(|row| row.of.round == newest.of.round);
         let worst = of_it.min_by_key(|row| (row.finding == "pass", row.score_permille))?;
         let counts = worst.finding == "pass" && newest.at_s + DAYS * 24 * 3600 > now_s;
@@ -126,11 +131,9 @@ fn of_one_round(rounds: &BTreeMap<(u64, String), VerdictRow>) -> usize {
 }
 
 /// What counts, newest first. Of several GPUs in one round all have to pass, and the least score counts.
-fn pasts(rounds: &BTreeMap<(u64, String), VerdictRow>) -> Vec<Past> {
+fn pasts<'a>(rounds: impl Iterator<Item = &'a VerdictRow>) -> Vec<Past> {
     let mut by_round: BTreeMap<u64, Past> = BTreeMap::new();
-    let certain = rounds
-        .values()
-        .filter(|row| matches!(row.finding.as_str(), "pass" | "fail"));
+    let certain = rounds.filter(|row| matches!(row.finding.as_str(), "pass" | "fail"));
     for row in certain {
         let passed = row.finding == "pass";
         let past = by_round.entry(row.of.round).or_insert(Past {
@@ -171,6 +174,32 @@ mod test {
         }
     }
 
+    fn of(key: &str) -> Vec<String> {
+        vec![key.to_owned()]
+    }
+
+    /// Who deletes its key has all that it did with it still.
+    #[test]
+    fn a_new_key_sheds_no_failure() {
+        let mut known = Known::default();
+        let mut rows = vec![row(1, "cpu", "fail", 0), row(2, "cpu", "fail", 0)];
+        let (next, told_s) = (1, 0);
+        let take = |known: &mut Known, rows| known.take(NewVerdicts { next, told_s, rows });
+        take(&mut known, rows.clone());
+        let both = ["n".to_owned(), "new".to_owned()];
+        assert!(Proven::of(known.rank(&both, NOW_S), None).failing);
+        assert!(!Proven::of(known.rank(&both[1..], NOW_S), None).failing);
+        // A pass with the new one is a pass of the node's, with its failures behind it.
+        rows = vec![row(3, "cpu", "pass", 1_000)];
+        rows[0].of.node = "new".to_owned();
+        take(&mut known, rows);
+        let (alone, both_now) = (known.rank(&both[1..], NOW_S), known.rank(&both, NOW_S));
+        assert!(!Proven::of(both_now, None).failing);
+        assert!(both_now.permille <= alone.permille);
+        let score = known.score(&both, NOW_S);
+        assert_eq!(score.map(|of| of.permille), Some(1_000));
+    }
+
     fn rank(rows: Vec<VerdictRow>) -> Proven {
         let mut known = Known::default();
         let next = 1;
@@ -180,7 +209,7 @@ mod test {
             rows,
         });
         assert_eq!(known.rev(), 1);
-        Proven::of(known.rank("n", NOW_S), None)
+        Proven::of(known.rank(&of("n"), NOW_S), None)
     }
 
     fn proven(permille: u32) -> Proven {
@@ -223,7 +252,9 @@ mod test {
                 told_s: 0,
                 rows,
             });
-            known.score("n", now_s).map(|of| (of.permille, of.receipt))
+            known
+                .score(&of("n"), now_s)
+                .map(|of| (of.permille, of.receipt))
         };
         let mut last = row(2, "a", "pass", 1_100);
         last.places = vec![41, 42];
@@ -256,13 +287,13 @@ mod test {
             &mut known,
             vec![row(1, "cpu", "fail", 0), row(2, "cpu", "fail", 0)],
         );
-        assert!(Proven::of(known.rank("n", NOW_S), None).failing);
+        assert!(Proven::of(known.rank(&of("n"), NOW_S), None).failing);
         // A dispute was won.
         take(&mut known, vec![row(2, "cpu", "pass", 1_000)]);
-        assert_eq!(Proven::of(known.rank("n", NOW_S), None), proven(222));
+        assert_eq!(Proven::of(known.rank(&of("n"), NOW_S), None), proven(222));
         let many = (3..200).map(|round| row(round, "cpu", "pass", 1_000));
         take(&mut known, many.collect());
         assert_eq!(known.nodes["n"].len(), ROUNDS_MAX);
-        assert_eq!(Proven::of(known.rank("n", NOW_S), None), proven(1_000));
+        assert_eq!(Proven::of(known.rank(&of("n"), NOW_S), None), proven(1_000));
     }
 }

@@ -15,12 +15,16 @@ fn check(change: CheckChange) -> Op {
 }
 
 fn shown(node: &NodeId, key: &str, at_s: u64) -> Op {
+    shown_of(node, key, at_s, 3)
+}
+
+fn shown_of(node: &NodeId, key: &str, at_s: u64, most: u32) -> Op {
     check(CheckChange::NodeKey(Box::new(NodeKey {
         node: node.clone(),
         key: key.to_owned(),
         key_id: format!("id of {key}"),
         operator: "network".to_owned(),
-        most: 3,
+        most,
         from_s: at_s - 1,
         until_s: FAR_S,
         at_s,
@@ -53,8 +57,21 @@ pub(super) async fn a_nodes_key_is_listed_until_it_has_another_one(place: Place)
     let (later, keys) = windows().await;
     assert!(later > serial);
     assert_eq!(keys, [("a".to_owned(), 9, FAR_S), ("b".to_owned(), 19, 30)]);
+    // Four keys in 30 days; one that it had before is none of them.
+    let day = 24 * 3600;
+    assert_eq!(store.write(shown_of(&one, "e", 31, 9)).await, Applied::Done);
+    assert_eq!(store.write(shown_of(&one, "f", 32, 9)).await, Applied::Done);
+    let fifth = store.write(shown_of(&one, "g", 33, 9)).await;
+    assert_eq!(fifth, Applied::QuotaUsedUp);
+    assert_eq!(store.write(shown(&one, "a", 34)).await, Applied::Done);
+    let fifth = store.write(shown_of(&one, "g", 11 + 30 * day, 9)).await;
+    assert_eq!(fifth, Applied::Done, "a month later");
+    assert_eq!(
+        store.write(shown(&one, "a", 12 + 30 * day)).await,
+        Applied::Done
+    );
     // A full directory leaves a node without, and says so.
-    assert_eq!(store.write(shown(&two, "c", 40)).await, Applied::Done);
+    assert_eq!(store.write(shown_of(&two, "c", 40, 6)).await, Applied::Done);
     let three = nearlight_kit::ids::node();
     assert_eq!(
         store.write(shown(&three, "d", 50)).await,

@@ -21,6 +21,14 @@ const OPERATOR_OF: &str = "
     SELECT s.operator FROM node_standing s, {rows node_id text}
     WHERE s.node_id = r.node_id AND s.operator <> ''";
 
+/// Keys that a node may tell within [`KEYS_DAYS`]: who deletes its key again and again fills no directory.
+const KEYS_A_NODE: usize = 4;
+const KEYS_DAYS: u64 = 30;
+
+/// The keys that a node has told.
+const KEYS_OF: &str = "
+    SELECT n.key_hex, n.from_s FROM node_key n, {rows node_id text} WHERE n.node_id = r.node_id";
+
 /// A key that the node had before, and has again: its window goes on, unless somebody else has set it.
 const REOPEN: &str = "
     UPDATE directory_key SET until_s = r.until_s FROM {rows key_hex text, until_s bigint, at bigint}
@@ -262,6 +270,17 @@ async fn node_key(tx: &mut Tx, shown: &NodeKey) -> Result<Applied, StoreError> {
     });
     if !tx.ask(KEY_OF_ANOTHER, &[&row]).await?.is_empty() {
         return Ok(Applied::RaceLost);
+    }
+    let known = tx.ask(KEYS_OF, &[&row]).await?;
+    let is_known = known
+        .iter()
+        .any(|of| of.get::<String, _>("key_hex") == shown.key);
+    let since_s = ms(shown.at_s.saturating_sub(KEYS_DAYS * 24 * 3600));
+    let of_late = known
+        .iter()
+        .filter(|of| of.get::<i64, _>("from_s") >= since_s);
+    if !is_known && of_late.count() >= KEYS_A_NODE {
+        return Ok(Applied::QuotaUsedUp);
     }
     let told = tx.ask(OPERATOR_OF, &[&row]).await?;
     let told: Option<String> = told.first().map(|row| row.get("operator"));
