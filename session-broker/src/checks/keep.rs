@@ -28,7 +28,7 @@ const SILENT: &str = "its checker said nothing until its time was over";
 #[derive(Debug, Default)]
 struct Seen {
     round: u64,
-    /// Node keys and GPUs that were assigned a probe at some time.
+    /// Node keys and GPUs that were assigned a probe by a whole committee at some time.
     probed: HashSet<(String, String)>,
 }
 
@@ -123,7 +123,7 @@ impl Checks {
     }
 
     /// Whether a check counts in this round, and is wanted: of the first rounds of a node those are until each of its GPUs
-    /// was assigned one. While there is no committee for it whoever is there looks at once, though it makes no verdict.
+    /// was assigned a whole committee. While there is no committee for it whoever is there looks at once, though it makes no verdict.
     async fn capacity_is_due(
         &self,
         target: &Target,
@@ -144,18 +144,19 @@ impl Checks {
         };
         let set = round.checkers.iter();
         let others = set.filter(|of| of.key.operator != target.operator).count();
-        let is_first = match panel.due(&drawn, &target.key) {
+        let takes = match panel.due(&drawn, &target.key) {
             Ok(Cause::Schedule) => return Ok(true),
-            Ok(Cause::First) => true,
-            Err(Unseated::NotDue) => others < self.committee(),
-            Err(_) => false,
+            Ok(Cause::First) => self.committee(),
+            Err(Unseated::NotDue) if others < self.committee() => 1,
+            Err(_) => return Ok(false),
         };
-        let mut is_wanted = false;
-        for gpu in target.gpus.iter().filter(|_| is_first) {
+        for gpu in &target.gpus {
             let of = (target.key.to_string(), gpu.clone());
-            is_wanted |= !self.was_probed(of, seen).await?;
+            if !self.was_probed(of, takes, seen).await? {
+                return Ok(true);
+            }
         }
-        Ok(is_wanted)
+        Ok(false)
     }
 
     /// The nodes whose streams this broker has.
@@ -167,7 +168,13 @@ impl Checks {
         here.map(|of| of.id.clone()).collect()
     }
 
-    async fn was_probed(&self, of: (String, String), seen: &mut Seen) -> Result<bool, ChecksError> {
+    /// Whether a GPU of a node was assigned a probe by so many at once.
+    async fn was_probed(
+        &self,
+        of: (String, String),
+        takes: usize,
+        seen: &mut Seen,
+    ) -> Result<bool, ChecksError> {
         if seen.probed.contains(&of) {
             return Ok(true);
         }
@@ -178,9 +185,10 @@ impl Checks {
         let asked = AssignmentQuery::ForDuty {
             node_key: of.0.clone(),
             duty: due.name(),
+            place: u32::try_from(takes.saturating_sub(1)).unwrap_or(u32::MAX),
         };
         let was = !self.assignments(asked).await?.is_empty();
-        if was {
+        if was && takes == self.committee() {
             seen.probed.insert(of);
         }
         Ok(was)

@@ -240,6 +240,8 @@ pub enum AssignmentQuery {
         node_key: String,
         /// What.
         duty: String,
+        /// In which place at least: who is in it has others in front.
+        place: u32,
     },
     /// One.
     One {

@@ -146,11 +146,16 @@ pub(super) async fn assignments(
         )
         .bind(ms(now_ms))
         .bind(ROWS_MAX),
-        AssignmentQuery::ForDuty { node_key, duty } => {
-            sqlx::query("SELECT * FROM assignment WHERE node_key = $1 AND duty = $2 LIMIT 1")
-                .bind(node_key)
-                .bind(duty)
-        }
+        AssignmentQuery::ForDuty {
+            node_key,
+            duty,
+            place,
+        } => sqlx::query(
+            "SELECT * FROM assignment WHERE node_key = $1 AND duty = $2 AND place >= $3 LIMIT 1",
+        )
+        .bind(node_key)
+        .bind(duty)
+        .bind(i64::from(place)),
         AssignmentQuery::One {
             round,
             node_key,
