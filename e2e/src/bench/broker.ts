@@ -199,5 +199,4 @@ if (part === undefined || part === "create") {
 if (part === undefined || part === "fleet") fleet(report);
 if (part === undefined || part === "kill") await kill(report);
 if (part === undefined || part === "warm") await warm(report);
-report.print();
-console.log(report.write());
+report.finish();

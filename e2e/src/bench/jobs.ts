@@ -89,5 +89,4 @@ try {
   await stack.down();
   for (const made of [dir, build]) rmSync(made, { recursive: true, force: true });
 }
-report.print();
-console.log(report.write());
+report.finish();

@@ -125,5 +125,4 @@ try {
 } finally {
   forget(recording);
 }
-report.print();
-console.log(report.write());
+report.finish();

@@ -87,5 +87,4 @@ for (const name of wanted) {
   if (!part) throw new Error(`PROOF takes ${Object.keys(PARTS).join(", ")}, not ${name}`);
   await part(report);
 }
-report.print();
-console.log(report.write());
+report.finish();

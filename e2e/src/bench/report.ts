@@ -1,8 +1,12 @@
-/** The report of a benchmark: a flat map from metric name to number, each name explained in docs/performance.md. */
+/**
+ * The report of a benchmark: a flat map from metric name to number, each name explained in docs/performance.md, which
+ * also has the aims.
+ */
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT } from "../harness/stack.js";
+import { ROOT } from "../harness/places.js";
+import { aimsOf, isMet, text, type Aim } from "./aims.js";
 import type { Spread } from "./quantiles.js";
 
 const FILE = join(ROOT, "target/bench/report.json");
@@ -10,11 +14,12 @@ const PAGE = join(ROOT, "docs/performance.md");
 
 export class Report {
   private readonly numbers = new Map<string, number>();
-  private readonly explained = readFileSync(PAGE, "utf8");
+
+  constructor(private readonly aims: ReadonlyMap<string, Aim | undefined> = aimsOf(readFileSync(PAGE, "utf8"))) {}
 
   /** Adds one number. A name that docs/performance.md does not explain is an error. */
   add(name: string, value: number): void {
-    if (!this.explained.includes(`\`${name}\``)) throw new Error(`docs/performance.md does not explain ${name}`);
+    if (!this.aims.has(name)) throw new Error(`docs/performance.md does not explain ${name}`);
     if (!Number.isFinite(value)) throw new Error(`${name} is ${value}`);
     this.numbers.set(name, Math.round(value * 1000) / 1000);
   }
@@ -26,9 +31,32 @@ export class Report {
     this.add(`${name}_p99`, p99);
   }
 
-  print(): void {
+  /** A line a figure: its number, its aim where it has one, and whether that is met. */
+  lines(): string[] {
     const width = Math.max(...[...this.numbers.keys()].map((name) => name.length));
-    for (const [name, value] of this.numbers) console.log(`${name.padEnd(width)}  ${value.toFixed(3).padStart(12)}`);
+    return [...this.numbers].map(([name, value]) => {
+      const aim = this.aims.get(name);
+      const judged = aim ? `  ${text(aim).padEnd(9)}  ${isMet(aim, value) ? "met" : "MISSED"}` : "";
+      return `${name.padEnd(width)}  ${value.toFixed(3).padStart(12)}${judged}`;
+    });
+  }
+
+  /** The figures that miss their aims. What was not measured misses none. */
+  missed(): string[] {
+    return [...this.numbers].filter(([name, value]) => {
+      const aim = this.aims.get(name);
+      return aim !== undefined && !isMet(aim, value);
+    }).map(([name]) => name);
+  }
+
+  /** The end of a suite: prints and writes all. A missed aim is the process's failure, unless AIMS=report asks for the report alone. */
+  finish(): void {
+    console.log(this.lines().join("\n"));
+    console.log(this.write());
+    const missed = this.missed();
+    if (missed.length === 0) return;
+    console.log(`missed: ${missed.join(", ")}`);
+    if (process.env["AIMS"] !== "report") process.exitCode = 1;
   }
 
   /** Writes target/bench/report.json. Numbers of other suites that are there already stay. */

@@ -89,5 +89,4 @@ for (const part of wanted) {
   // Each part's figures are kept, whatever becomes of the next.
   report.write();
 }
-report.print();
-console.log(report.write());
+report.finish();
