@@ -1,92 +1,19 @@
 /**
- * `make bench SUITE=jobs`: the endpoint of jobs against two nginx in series with the same TLS legs, in front of
- * the same container, asked by the same client in turns. docs/performance.md explains each name.
+ * `make bench SUITE=jobs`: what the endpoint of jobs costs, and how soon a job is there. docs/performance.md explains
+ * each name. JOBS=start picks a part: proxy or start.
  */
 
-import { execFile, execFileSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { promisify } from "node:util";
-import { containersWith } from "../harness/docker.js";
-import { create, endpoint } from "../harness/jobs.js";
-import { BINARIES, Stack } from "../harness/stack.js";
-import { certificates, TwoNginx } from "./nginx.js";
+import { proxy } from "./proxy.js";
 import { Report } from "./report.js";
+import { starts } from "./starts.js";
 
-const DOMAIN = "jobs.test";
-const IMAGE = "nearlight/bench-upstream:1";
-const PORT = 8000;
-const ROUNDS = process.env["JOBS_ROUNDS"] ?? "7";
-const MIB = process.env["JOBS_MIB"] ?? "64";
+const PARTS: Readonly<Record<string, (report: Report) => Promise<void>>> = { proxy, start: starts };
 
-/** What `loadtest proxy` says of a way. */
-interface Measured {
-  readonly down_mib_per_s_median: number;
-  readonly up_mib_per_s_median: number;
-  readonly down_cpu_s_per_gib: number;
-  readonly up_cpu_s_per_gib: number;
-  readonly ms_p50: number;
-  readonly ms_p99: number;
-}
-
-/** The upstream, on the Debian that it was linked on. */
-function image(dir: string): void {
-  copyFileSync(join(BINARIES, "upstream"), join(dir, "upstream"));
-  writeFileSync(join(dir, "Dockerfile"), `FROM nearlight/base:1\nCOPY upstream /upstream\nUSER 1000:1000\nCMD ["/upstream", "${PORT}"]\n`);
-  execFileSync("docker", ["build", "--quiet", "--tag", IMAGE, dir], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, DOCKER_BUILDKIT: "0" } });
-}
-
-function addressOf(session: string): string {
-  const [container] = containersWith(`nearlight.session=${session}`);
-  if (!container) throw new Error(`there is no container of ${session}`);
-  const format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-  return execFileSync("docker", ["inspect", "--format", format, container], { encoding: "utf8" }).trim();
-}
-
+const wanted = process.env["JOBS"]?.split(",") ?? Object.keys(PARTS);
 const report = new Report();
-const dir = mkdtempSync(join(tmpdir(), "nearlight-bench-"));
-const build = mkdtempSync(join(tmpdir(), "nearlight-bench-"));
-image(build);
-const tls = certificates(dir, DOMAIN);
-const stack = await Stack.up({
-  name: "bench-jobs",
-  runtime: "docker",
-  config: ["[session-broker.jobs]", `domain = "${DOMAIN}"`, `cert = "${tls.cert}"`, `key = "${tls.key}"`],
-});
-let nginx: TwoNginx | undefined;
-try {
-  const ports = [{ name: "http", port: PORT, health: { path: "/", every_s: 1 } }];
-  const job = { image: IMAGE, ports, resources: { cpu_milli: 2000, mem_mib: 256, disk_mib: 0 } };
-  const { id } = await create(stack, job);
-  await stack.operator.reach(id, ["ready"]);
-  const { url, ticket } = await endpoint(stack, id);
-  const direct = `${addressOf(id)}:${PORT}`;
-  nginx = await TwoNginx.start(dir, DOMAIN, direct);
-  const roles = [stack.role("session-broker").pid, stack.role("edge-node").pid];
-  const args = [
-    ...["proxy", "--ca", tls.ca, "--rounds", ROUNDS, "--mib", MIB],
-    ...["--way", `endpoint=${url}`, "--at", `endpoint=127.0.0.1:${new URL(url).port}`, "--bearer", `endpoint=${ticket}`],
-    ...["--cpu", `endpoint=${roles.join(",")}`],
-    ...["--way", `nginx=https://bench.${DOMAIN}:${nginx.port}/`, "--at", `nginx=127.0.0.1:${nginx.port}`, "--cpu", `nginx=${nginx.pids.join(",")}`],
-    ...["--way", `direct=http://${direct}/`],
-  ];
-  const { stdout: said } = await promisify(execFile)(join(BINARIES, "loadtest"), args);
-  console.log(said.trim());
-  const { endpoint: ours, nginx: theirs, direct: none } = JSON.parse(said) as Record<"endpoint" | "nginx" | "direct", Measured>;
-  report.add("jobs.proxy_throughput_over_nginx", ours.down_mib_per_s_median / theirs.down_mib_per_s_median);
-  report.add("jobs.proxy_upload_over_nginx", ours.up_mib_per_s_median / theirs.up_mib_per_s_median);
-  report.add("jobs.proxy_mib_per_s", ours.down_mib_per_s_median);
-  report.add("jobs.proxy_added_ms_p50", ours.ms_p50 - none.ms_p50);
-  report.add("jobs.proxy_added_ms_p99", ours.ms_p99 - none.ms_p99);
-  report.add("jobs.proxy_cpu_s_per_gib", ours.down_cpu_s_per_gib);
-  report.add("jobs.nginx_added_ms_p50", theirs.ms_p50 - none.ms_p50);
-  report.add("jobs.nginx_cpu_s_per_gib", theirs.down_cpu_s_per_gib);
-  await stack.operator.end(id);
-  await stack.operator.reachEnd(id);
-} finally {
-  nginx?.stop();
-  await stack.down();
-  for (const made of [dir, build]) rmSync(made, { recursive: true, force: true });
+for (const name of wanted) {
+  const part = PARTS[name];
+  if (!part) throw new Error(`JOBS takes ${Object.keys(PARTS).join(", ")}, not ${name}`);
+  await part(report);
 }
 report.finish();

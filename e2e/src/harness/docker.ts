@@ -23,6 +23,11 @@ export function inspect(container: string): ContainerState | undefined {
   }
 }
 
+/** Its address on its network. */
+export function addressOf(container: string): string {
+  return docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container);
+}
+
 export interface ContainerState {
   Id: string;
   State: { Running: boolean; Pid: number };
