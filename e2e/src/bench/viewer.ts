@@ -5,7 +5,7 @@
 
 import type { Browser } from "playwright-core";
 import type { Session } from "../../../client-web/src/wire/types.js";
-import type { FrameMark } from "../harness/probe.js";
+import type { FrameMark } from "../harness/seen.js";
 import { Player } from "../harness/player.js";
 import type { Stack } from "../harness/stack.js";
 import { until, window } from "../harness/until.js";

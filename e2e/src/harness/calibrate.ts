@@ -1,6 +1,6 @@
 /** Reads the picture of the app `calibrate`; docs/calibrate.md is the specification of what is in it. */
 
-import type { Grid, SeenFrame } from "./probe.js";
+import type { Grid, SeenFrame } from "./seen.js";
 
 /** Geometry at 1280x720. */
 export const BARCODE: Grid = {

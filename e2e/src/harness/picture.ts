@@ -1,7 +1,7 @@
 /** What a page shows and plays, whatever browser it is in. */
 
 import { BARCODE, decode, decodeAll, type Reading } from "./calibrate.js";
-import type { FrameMark, Grid, Loudness, Pong, SeenFrame } from "./probe.js";
+import type { FrameMark, Grid, Loudness, Pong, SeenFrame } from "./seen.js";
 import type { Notice } from "../../../client-web/src/wire/types.js";
 import { until, type Patience } from "./until.js";
 

@@ -3,41 +3,26 @@
  * own. Whoever brings it up takes it down, and taking it down proves that nothing is left.
  */
 
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawn, type ChildProcess } from "node:child_process";
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Api } from "./api.js";
+import type { EdgeSession } from "./edge-session.js";
 import { leftovers } from "./leftovers.js";
 import { Path } from "./path.js";
 import { ARTEFACTS, BINARIES, ROOT } from "./places.js";
 import { freeTcpPort, freeUdpPort } from "./ports.js";
 import { descendants, isAlive, signal, type Process } from "./processes.js";
+import { makeRoots, writeApps, writeConfig, type StackOptions } from "./settings.js";
 import { UdpTap } from "./tap.js";
 import { Hopeless, until } from "./until.js";
 
 export { ARTEFACTS, BINARIES, ROOT };
+export type { EdgeSession, StackOptions };
 
 const READY_WITHIN_MS = 120_000;
 const DOWN_WITHIN_MS = 60_000;
-
-export interface StackOptions {
-  /** Names the log: target/e2e/<name>.log. */
-  name: string;
-  /** How the node runs apps. `docker` and `sandbox` insist; `auto` is what a stranger gets. */
-  runtime?: "docker" | "sandbox" | "auto";
-  env?: Record<string, string>;
-  /** Players reach the node over a path whose conditions the test chooses; seeded with this. */
-  path?: number;
-  /** What players send to the node is remembered. Not together with a path. */
-  tapped?: boolean;
-  /** More of the configuration, TOML. */
-  config?: string[];
-  /** Descriptions of apps by file name, instead of those in e2e/apps. */
-  apps?: () => Record<string, string> | Promise<Record<string, string>>;
-  /** Apps to have root file systems of, for the sandbox. They are made once and shared by all data directories. */
-  roots?: string[];
-}
 
 export class Stack {
   /** Where browsers go. */
@@ -215,82 +200,4 @@ export class Stack {
       return "(no log)";
     }
   }
-}
-
-/** One session in the edge node's `/sessions`. */
-export interface EdgeSession {
-  session: string;
-  state: string;
-  container: string | null;
-  container_pid: number | null;
-  worker_pid: number | null;
-  worker: {
-    committed: number;
-    encoded: number;
-    dropped: Record<string, number>;
-    in_flight: number;
-    repeated: number;
-    injected: Record<string, number>;
-    audio_packets: number;
-    audio_underrun_ms: number;
-    encoder: string;
-    display: { width: number; height: number; hz: number } | null;
-  } | null;
-  transport: {
-    video_in: number;
-    video_sent: number;
-    video_dropped: Record<string, number>;
-    audio_in: number;
-    audio_sent: number;
-    packets_sent: number;
-    bytes_sent: number;
-    nacks: number;
-    retransmits: number;
-    plis: number;
-    input_packets: number;
-    input_rejected: number;
-    attachments: number;
-  } | null;
-}
-
-function makeRoots(data: string, apps: readonly string[]): void {
-  const shared = join(ARTEFACTS, "sandbox");
-  const images = join(ROOT, "scripts/images.sh");
-  execFileSync(images, ["sandbox", "--data", shared, ...apps], { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
-  mkdirSync(join(data, "edge"), { mode: 0o700 });
-  symlinkSync(join(shared, "rootfs"), join(data, "edge/rootfs"));
-}
-
-function writeApps(data: string, apps: Record<string, string>): string {
-  const dir = join(data, "apps");
-  mkdirSync(dir);
-  for (const [name, description] of Object.entries(apps)) writeFileSync(join(dir, name), description);
-  return dir;
-}
-
-/** Room for what the tests start at once: what they claim is little, and none of it is a promise to a player. */
-function writeConfig(data: string, adminPort: number, pathPort: number, options: StackOptions): string {
-  const config = join(data, "up.toml");
-  const lines = [
-    "[edge-node.admin]",
-    `listen = "127.0.0.1:${adminPort}"`,
-    "[edge-node.runtime]",
-    `kind = "${options.runtime ?? "auto"}"`,
-    "[edge-node.slots]",
-    "count = 6",
-    "cpu_milli = 8000",
-    "mem_mib = 8192",
-    // The tests look many times a second, and all from one address.
-    "[session-broker.limits]",
-    "requests_per_s = 1000",
-    "requests_burst = 2000",
-    "creates_per_min = 1000",
-    "creates_burst = 1000",
-    "guests_per_min = 1000",
-    "guests_burst = 1000",
-    ...(pathPort === 0 ? [] : ["[edge-node.rtc]", 'advertise = ["127.0.0.1"]', `advertise_port = ${pathPort}`]),
-    ...(options.config ?? []),
-  ];
-  writeFileSync(config, `${lines.join("\n")}\n`);
-  return config;
 }
