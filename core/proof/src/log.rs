@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`note`] (signed text), [`checkpoint`] (the signed head of a log),
 //! [`cosignature`] (a witness saw it), [`tree`] (Merkle hashes and proofs, RFC 6962), [`tile`] (how
-//! a log is stored and served), [`proof`] (an entry's proof as a file), [`policy`] (whom to believe).
+//! a log is stored and served), [`proof`] (an entry's proof as a file), [`policy`] (whom to believe),
+//! [`witness`] (which head is cosigned next).
 //!
 //! **What it does not know:** what the entries mean, where a log is kept.
 
@@ -13,6 +14,7 @@ pub mod policy;
 pub mod proof;
 pub mod tile;
 pub mod tree;
+pub mod witness;
 
 pub use checkpoint::Checkpoint;
 pub use note::{Note, NoteSignature, VerifierKey};
