@@ -243,6 +243,8 @@ mod parsed {
         pub(super) networks: String,
         pub(super) resolvers: Vec<IpAddr>,
         pub(super) volume_orphan_days: u32,
+        pub(super) log_days: u32,
+        pub(super) log_mib: u32,
         pub(super) assets_mib: u64,
         pub(super) asset_networks: Vec<String>,
         pub(super) asset_roots: PathBuf,
@@ -327,6 +329,10 @@ impl Config {
                 networks: (file.jobs.networks.parse()).map_err(ConfigError::JobNetworks)?,
                 resolvers: file.jobs.resolvers,
                 volume_orphan_days: file.jobs.volume_orphan_days,
+                logs: crate::job::ended_logs::Bounds {
+                    days: file.jobs.log_days,
+                    mib: file.jobs.log_mib,
+                },
                 assets_mib: file.jobs.assets_mib,
                 asset_networks: (file.jobs.asset_networks.iter())
                     .map(|text| text.parse().map_err(|error| format!("`{text}` {error}")))
@@ -452,6 +458,15 @@ impl Config {
             1,
             3650,
             "1 to 3650",
+        )?;
+        let logs = self.jobs.logs;
+        range("jobs.log_days", logs.days.into(), 0, 90, "0 to 90")?;
+        range(
+            "jobs.log_mib",
+            logs.mib.into(),
+            8,
+            1024 * 1024,
+            "8 to 1048576",
         )?;
         range("warm.max", self.warm_max as u64, 0, 16, "0 to 16")?;
         range(

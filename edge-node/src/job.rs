@@ -11,7 +11,8 @@
 //! - [`volumes`] and [`assets`]: what stays on the node between jobs; [`keeper`] tells the broker of it.
 //! - [`network`], [`firewall`], [`egress`]: what it reaches, and what it never does.
 //! - [`inside`]: what its tenant does in it: its log, commands, files. [`notice`]: what its program is told of its end.
-//! - [`health`]: whether it is well. [`log`]: what it says. [`teardown`]: how it is taken apart.
+//! - [`health`]: whether it is well. [`log`]: what it says; [`ended_logs`]: what stays of that. [`teardown`]: how it is
+//!   taken apart.
 //!
 //! **Invariants.** A job reaches neither the host's services nor another job nor a private address. What it
 //! writes is bounded in disk, memory and log. Its secrets are in memory for its user alone, and nowhere else.
@@ -25,6 +26,7 @@ pub(crate) mod assets;
 pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod egress;
+pub(crate) mod ended_logs;
 pub(crate) mod engine;
 pub(crate) mod firewall;
 pub(crate) mod health;

@@ -98,6 +98,15 @@ pub(crate) const JOB_FILES_MAX: u64 = 16_384;
 pub(crate) const JOB_LOG_FILES: u32 = 2;
 /// See [`JOB_LOG_FILES`].
 pub(crate) const JOB_LOG_FILE_MIB: u32 = 4;
+/// Of a log that is kept after its job's end, the newest. What an engine keeps has a longer frame for each line.
+pub(crate) const ENDED_LOG_BYTES_MAX: usize =
+    JOB_LOG_FILES as usize * JOB_LOG_FILE_MIB as usize * 1024 * 1024;
+/// Such logs that are in memory at a time, on their way from the engine to the disk.
+pub(crate) const ENDED_LOGS_GATHERED_MAX: usize = 4;
+/// Between two looks at whether some are too old.
+pub(crate) const ENDED_LOGS_SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// Tunnels to them at a time: they are none of a job that runs.
+pub(crate) const ENDED_TUNNELS_MAX: usize = 32;
 /// Largest /etc/passwd of an image that is read.
 pub(crate) const PASSWD_BYTES_MAX: usize = 256 * 1024;
 /// Between two checks of a job that has yet to be healthy: it should be seen as soon as it is.

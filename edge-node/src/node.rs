@@ -8,6 +8,7 @@ use crate::gpu::board::Board;
 use crate::images::{Images, Puller};
 use crate::inventory::Inventory;
 use crate::job;
+use crate::job::ended_logs::EndedLogs;
 use crate::job::host::Jobs;
 use crate::journal::Journal;
 use crate::left::Left;
@@ -70,13 +71,15 @@ impl Node {
         let rtc_port = transport.port();
         let (admin, beacon) = listen(&config, &address, &shutdown).await?;
         let board = machine.jobs.as_ref().map(|jobs| jobs.gpus.clone());
+        let logs = EndedLogs::new(&config.data, config.jobs.logs);
+        logs.clear_drafts();
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: Images::open(&config.data),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: machine.gpus.for_apps(),
-            tunnels: tunnels(&dialler, &prover, &shutdown),
+            tunnels: tunnels(&dialler, (&prover, &logs), &shutdown),
             prover,
             warm: Warm::new(),
             jobs: machine.jobs,
@@ -123,6 +126,7 @@ impl Node {
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
         shutdown.spawn(storing.run(shutdown.token()));
+        shutdown.spawn(logs.run(shutdown.token()));
         watch_gpus(board, address, &shutdown);
         shutdown.spawn(agent.run());
         Ok(Self {
@@ -348,11 +352,16 @@ fn serve_direct(
     Ok(Some(at))
 }
 
-/// The tunnels of this node: to its prover, and to no session yet.
-fn tunnels(dialler: &Dialler, prover: &Arc<Prover>, shutdown: &Shutdown) -> Tunnels {
+/// The tunnels of this node: to its prover and to logs of jobs that are over, and to no session yet.
+fn tunnels(
+    dialler: &Dialler,
+    (prover, logs): (&Arc<Prover>, &EndedLogs),
+    shutdown: &Shutdown,
+) -> Tunnels {
     let endpoints = Arc::new(Endpoints::new(shutdown.clone()));
     let tunnels = Tunnels::new(dialler.way(), endpoints, shutdown.clone());
-    tunnels.with_prover(Arc::new(prover.clone()))
+    let tunnels = tunnels.with_prover(Arc::new(prover.clone()));
+    tunnels.with_ended(Arc::new(logs.clone()))
 }
 
 /// Who proves what this node can do; the broker is told what that is.

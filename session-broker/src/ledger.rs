@@ -170,6 +170,13 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
         session: SessionId,
     ) -> BoxFuture<'_, Result<Option<(SessionRow, BrokerId)>, StoreError>>;
 
+    /// The replica of this rank of a cluster's last run, beside the first one.
+    fn replica(
+        &self,
+        cluster: SessionId,
+        rank: u32,
+    ) -> BoxFuture<'_, Result<Option<SessionRow>, StoreError>>;
+
     /// The sessions that wait, of those that this broker holds.
     fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>>;
 

@@ -128,6 +128,7 @@ fn place(id: SessionId, node: &NodeId) -> Place {
         session: id,
         node: node.clone(),
         epoch: EPOCH,
+        ended: false,
     }
 }
 

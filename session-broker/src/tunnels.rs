@@ -52,6 +52,20 @@ pub(crate) struct Place {
     pub(crate) session: SessionId,
     pub(crate) node: NodeId,
     pub(crate) epoch: Epoch,
+    /// Whether it is over: the node is asked for what it keeps of it, under whatever epoch it ran.
+    pub(crate) ended: bool,
+}
+
+impl Place {
+    /// The node that had a session last which is over.
+    pub(crate) const fn of_ended(session: SessionId, node: NodeId) -> Self {
+        Self {
+            session,
+            node,
+            epoch: Epoch(0),
+            ended: true,
+        }
+    }
 }
 
 /// Why a request did not get an answer.
@@ -208,6 +222,7 @@ impl Tunnels {
             tunnel: expected.id.clone(),
             session: pool.place.session.clone(),
             probe: self.probes.has(&pool.place, Instant::now()),
+            ended: pool.place.ended,
             address: self.address.clone(),
         }));
         let (tunnels, pool) = (self.clone(), pool.clone());
@@ -222,8 +237,12 @@ impl Tunnels {
         self.standings.of(node).standing == Standing::Revoked
     }
 
-    /// Whether a place is still where its session runs, or its probe goes on.
+    /// Whether a place is still where its session runs, or its probe goes on; of a session that is over, whether it
+    /// still is.
     fn holds(&self, place: &Place) -> bool {
+        if place.ended {
+            return self.directory.place_of(&place.session).is_none();
+        }
         self.directory.place_of(&place.session).as_ref() == Some(place)
             || self.probes.has(place, Instant::now())
     }

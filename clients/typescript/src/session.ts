@@ -81,6 +81,7 @@ export class Session implements AsyncDisposable {
    */
   async *logs(of: { follow?: boolean; tail?: number; signal?: AbortSignal } = {}): AsyncGenerator<Schemas["LogLine"] | "gap"> {
     let after: string | undefined;
+    let opened = false;
     for (let breaks = 0; ; breaks++) {
       const query = { follow: of.follow ?? false, ...(after === undefined ? of.tail !== undefined && { tail: of.tail } : { after }) };
       const params = { params: { ...this.#path.params, query } };
@@ -98,12 +99,16 @@ export class Session implements AsyncDisposable {
             yield JSON.parse(line.slice(6)) as Schemas["LogLine"];
           }
         }
+        opened = true;
       } catch (error) {
         of.signal?.throwIfAborted();
         const name = error instanceof ProblemError ? error.problemName : "";
-        if (after !== undefined && name === "session-ended") return;
+        opened ||= after !== undefined;
+        if (opened && name === "session-ended") return;
         const passes = ["", "node-unreachable", "job-not-ready", "job-unreachable"].includes(name);
-        if (error instanceof SyntaxError || after === undefined || !passes) throw error;
+        if (error instanceof SyntaxError || !opened || !passes) throw error;
+        // It ends, or goes on elsewhere: that takes its time.
+        if (name === "job-not-ready") breaks = Math.min(breaks, 1);
       }
       if (breaks > RETRIES) throw new UnreachableError(`the log of ${this.id} breaks off; is the broker running?`);
       await pause(backoffMs(breaks), of.signal);

@@ -1171,7 +1171,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A job's log, oldest line first; the newest 8 MiB are kept. For whoever may see the session. */
+        /**
+         * A job's log, oldest line first; the newest 8 MiB are kept. For whoever may see the session. Of a job that is over its
+         *     last node keeps the log for some days: it is read the same way, also when the session is listed no more.
+         */
         get: operations["read_logs"];
         put?: never;
         post?: never;
@@ -6941,7 +6944,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description `event: line` with a LogLine as JSON and its `id`; `event: gap` where lines were lost, for the log has a bound; `event: end` where no more comes. A stream without it broke off: ask again with the last id. */
+            /** @description `event: line` with a LogLine as JSON and its `id`; `event: gap` where lines were lost, for the log has a bound; `event: end` where no more comes. A stream without it broke off: ask again with the last id. At the end of the job it does so, and goes on in what is kept. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6950,7 +6953,7 @@ export interface operations {
                     "text/event-stream": components["schemas"]["LogLine"];
                 };
             };
-            /** @description `job-not-ready`, `session-ended`, `bad-request` for an app, `not-found`, `node-unreachable`, … */
+            /** @description `job-not-ready`; `session-ended` where its log is not kept or not any more, and `node-unreachable` where the node that keeps it is away, each with how long it is kept; `bad-request` for an app, `not-found`, … */
             default: {
                 headers: {
                     [name: string]: unknown;

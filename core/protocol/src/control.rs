@@ -221,6 +221,9 @@ pub struct OpenTunnel {
     /// Whether it is for a checker's probe: it leads to the node's prover, under epoch 0, and to no session.
     #[serde(default, skip_serializing_if = "is_false")]
     pub probe: bool,
+    /// Whether the session is over: it leads to what the node keeps of it, its log, and to nothing that runs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ended: bool,
     /// `HOST:PORT` of this one broker, where several share the address that the node has dialled;
     /// `None` for that address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,4 +236,12 @@ pub struct OpenTunnel {
 )]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }

@@ -187,8 +187,8 @@ function loopsOf(id: string): string[] {
 function filesOf(dir: string, id: string): string[] {
   try {
     const files = readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((file) => file.includes(id));
-    // How it ended is kept for the next agent.
-    return files.filter((file) => !file.startsWith("ended/"));
+    // How it ended is kept for the next agent, and what it said for whoever asks.
+    return files.filter((file) => !file.startsWith("ended/") && !file.startsWith("job-logs/"));
   } catch {
     // Something went while it was read.
     return ["(a directory that changes)"];

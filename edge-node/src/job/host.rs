@@ -5,6 +5,7 @@
 
 use super::assets::Assets;
 use super::assets::fetch::Fetcher;
+use super::ended_logs::{self, EndedLogs};
 use super::engine::Engine;
 use super::firewall::Firewall;
 use super::mounts;
@@ -44,6 +45,8 @@ pub(crate) struct Limits {
     pub(crate) resolvers: Vec<IpAddr>,
     /// Days for which a volume is kept that the ledger does not know.
     pub(crate) volume_orphan_days: u32,
+    /// How much stays of the logs of jobs that are over.
+    pub(crate) logs: ended_logs::Bounds,
     /// Disk that assets may have together, MiB; 0: a quarter of what is free.
     pub(crate) assets_mib: u64,
     /// Networks that assets are fetched from beside public addresses.
@@ -63,6 +66,7 @@ pub(crate) struct Jobs {
     pub(crate) node: NodeId,
     pub(crate) volumes: Volumes,
     pub(crate) assets: Arc<Assets>,
+    pub(crate) logs: EndedLogs,
     /// Told when volumes or assets have changed.
     pub(crate) changed: Notify,
     /// The GPUs that they have.
@@ -153,6 +157,7 @@ impl Jobs {
         Ok(Self {
             volumes,
             assets,
+            logs: EndedLogs::new(&config.data, config.jobs.logs),
             changed: Notify::new(),
             gpus: Arc::new(Board::new(gpus.for_jobs()).keeping(Xids::open(&config.data))),
             cdi_dirs: about.cdi_dirs,
@@ -177,6 +182,7 @@ impl Jobs {
             volumes: Some(self.volumes.held()),
             engine: self.engine_id.clone(),
             direct: None,
+            log_days: self.limits.logs.days,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a tenant does inside its own job's container: read its log, run commands, copy files.
 //!
 //! - [`lines`]: the log, line by line, from where a reader left off; [`cursor`] finds that place.
+//! - [`ended`]: the same of a job that is over, from what is kept of it.
 //! - [`exec`]: a command, from the order to its exit status; [`leftovers`]: whatever is left of it then is killed, and
 //!   [`groups`] tells what that is.
 //! - [`copy`]: files, by a process that has the container's own view of them ([`crate::copier`]).
@@ -13,6 +14,7 @@
 
 mod copy;
 mod cursor;
+mod ended;
 mod exec;
 mod groups;
 pub(crate) mod leftovers;

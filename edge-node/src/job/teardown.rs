@@ -1,7 +1,7 @@
 //! Takes a job apart, wherever it stands: called by its driver at its end, and by adoption for what an earlier
 //! agent left.
 //!
-//! The order: how it ended is written down; its container is asked to end and is removed, then its network, its rules, its
+//! The order: how it ended is written down; its container is asked to end, its log is kept, and it is removed, then its network, its rules, its
 //! directory with disk and secrets, its record. **Until the container is gone nothing else goes**: its rules hold what may still run,
 //! and its record tells the next agent of it. The other steps are bounded and none hides another: what could not be
 //! removed is logged and found again at the next start.
@@ -37,6 +37,7 @@ pub(crate) async fn tear_down(
     }
     if let Some(container) = &record.container {
         stop(jobs, runtime, container, grace).await;
+        jobs.logs.keep(&jobs.engine, session, container).await;
     }
     clear(jobs, (session, asked), &record.dir).await;
     if let Some(replica) = &record.replica {

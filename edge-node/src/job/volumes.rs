@@ -17,7 +17,7 @@
 //!
 //! **What it does not know:** owners and names. Files are named by ids, so no two of them meet.
 
-mod wipe;
+pub(super) mod wipe;
 
 use super::mounts;
 use super::who::Who;

@@ -409,6 +409,11 @@ pub(crate) fn status_of(error: &RuntimeError) -> Option<u16> {
     }
 }
 
+/// Whether the engine says that it has no such container, or none that it answers about any more.
+pub(crate) fn is_gone(error: &Error) -> bool {
+    matches!(status_of_engine(error), Some(404 | 409))
+}
+
 fn status_of_engine(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),

@@ -33,10 +33,10 @@ pub(crate) trait Inside: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'static, Result<Response<Body>, ProblemResponse>>;
 }
 
-/// Answers about what is no session: probes, each under an id of its own.
+/// Answers about what is no session that runs: probes, each under an id of its own, and sessions that are over.
 pub(crate) trait Entrance: fmt::Debug + Send + Sync {
-    /// Whoever answers for this probe, until it is dropped.
-    fn enter(&self, probe: &SessionId) -> Arc<dyn Inside>;
+    /// Whoever answers for this one, until it is dropped.
+    fn enter(&self, session: &SessionId) -> Arc<dyn Inside>;
 }
 
 /// What is asked.
@@ -94,29 +94,8 @@ pub(super) async fn ask(
     endpoints: &Endpoints,
     tasks: Shutdown,
 ) -> Result<Response<Body>, ProblemResponse> {
-    let text = |name| {
-        let value = request.headers().get(name);
-        value.and_then(|value: &HeaderValue| value.to_str().ok())
-    };
-    let (named, epoch) = (
-        text(SESSION),
-        text(EPOCH).and_then(|epoch| epoch.parse().ok()),
-    );
-    if named != Some(session.as_str()) {
-        return Err(missing(Missing::Session));
-    }
-    let service = service(text(INSIDE).unwrap_or_default(), request.method());
-    let service = service.ok_or_else(|| {
-        let detail = "The node is older than its broker, and cannot do this.";
-        ProblemResponse::new(ProblemType::BadRequest, detail)
-    })?;
-    if service == Service::Exec {
-        let protocol = request.extensions_mut().remove::<Protocol>();
-        if protocol.is_none_or(|protocol| protocol.as_str() != UPGRADE) {
-            let detail = "The request changes to no protocol of ours.";
-            return Err(ProblemResponse::new(ProblemType::BadRequest, detail));
-        }
-    }
+    let service = named(&mut request, session)?;
+    let epoch = text(&request, EPOCH).and_then(|epoch| epoch.parse().ok());
     let entered = endpoints.inside(session).ok_or_else(not_there)?;
     if Some(entered.epoch) != epoch {
         return Err(missing(Missing::Epoch));
@@ -133,6 +112,50 @@ pub(super) async fn ask(
         answered = entered.inside.clone().answer(asked) => answered,
         () = closed.cancelled() => Err(missing(Missing::Session)),
     }
+}
+
+/// Has whoever keeps something of a session that is over answer.
+pub(super) async fn ask_ended(
+    mut request: Request<Incoming>,
+    session: &SessionId,
+    inside: Arc<dyn Inside>,
+    tasks: Shutdown,
+) -> Result<Response<Body>, ProblemResponse> {
+    let service = named(&mut request, session)?;
+    let entered = Arc::new(Entered::new(0, inside.clone()));
+    let asked = Asked {
+        service,
+        request,
+        closed: entered.closed.clone(),
+        entered,
+        tasks,
+    };
+    inside.answer(asked).await
+}
+
+/// What is asked for, if it is of this session.
+fn named(request: &mut Request<Incoming>, session: &SessionId) -> Result<Service, ProblemResponse> {
+    if text(request, SESSION) != Some(session.as_str()) {
+        return Err(missing(Missing::Session));
+    }
+    let name = text(request, INSIDE).unwrap_or_default();
+    let service = service(name, request.method()).ok_or_else(|| {
+        let detail = "The node is older than its broker, and cannot do this.";
+        ProblemResponse::new(ProblemType::BadRequest, detail)
+    })?;
+    if service == Service::Exec {
+        let protocol = request.extensions_mut().remove::<Protocol>();
+        if protocol.is_none_or(|protocol| protocol.as_str() != UPGRADE) {
+            let detail = "The request changes to no protocol of ours.";
+            return Err(ProblemResponse::new(ProblemType::BadRequest, detail));
+        }
+    }
+    Ok(service)
+}
+
+fn text<'a>(request: &'a Request<Incoming>, name: &str) -> Option<&'a str> {
+    let value = request.headers().get(name);
+    value.and_then(|value: &HeaderValue| value.to_str().ok())
 }
 
 fn service(name: &str, method: &Method) -> Option<Service> {

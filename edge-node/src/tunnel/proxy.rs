@@ -2,7 +2,7 @@
 
 use super::endpoints::{Missing, Opened, Place, PortAt};
 use super::flow::{Flow, Moved};
-use super::{Endpoints, inside, upgrade};
+use super::{Endpoints, Inside, inside, upgrade};
 use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -35,7 +35,7 @@ pub(super) async fn answer(
     endpoints: Arc<Endpoints>,
     tasks: Shutdown,
 ) -> Result<Response<Body>, Infallible> {
-    if request.uri().path() == GREETING && request.headers().get(SESSION).is_none() {
+    if is_greeting(&request) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if request.headers().contains_key(INSIDE) {
@@ -51,6 +51,23 @@ pub(super) async fn answer(
         () = closed.cancelled() => Err(missing(Missing::Session)),
     };
     Ok(answered.unwrap_or_else(own))
+}
+
+/// Answers one request of a tunnel to a session that is over.
+pub(super) async fn answer_ended(
+    request: Request<Incoming>,
+    (session, inside): (&SessionId, Arc<dyn Inside>),
+    tasks: Shutdown,
+) -> Result<Response<Body>, Infallible> {
+    if is_greeting(&request) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let answered = inside::ask_ended(request, session, inside, tasks).await;
+    Ok(answered.unwrap_or_else(own))
+}
+
+fn is_greeting(request: &Request<Incoming>) -> bool {
+    request.uri().path() == GREETING && request.headers().get(SESSION).is_none()
 }
 
 /// Why there is no port: the container is there and does not listen yet, or there is none.

@@ -1,22 +1,25 @@
 //! The tunnels of this node, each HTTP/2 with the roles turned round.
 
 use super::dial::Socket;
-use super::{Endpoints, Entrance, Way, proxy};
-use crate::limits::DRAIN_STOP_GRACE;
+use super::{Endpoints, Entrance, Inside, Way, proxy};
+use crate::job::ended_logs::{Bounds, EndedLogs};
+use crate::limits::{DRAIN_STOP_GRACE, ENDED_TUNNELS_MAX};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_kit::streams::ending::to_its_end;
 use nearlight_protocol::control::OpenTunnel;
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::ENDPOINT_HEAD_BYTES_MAX;
 use nearlight_protocol::tunnel::{
     FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, TUNNEL_WINDOW_BYTES,
 };
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Tunnels at a time. A broker asks for a few a session that is used.
@@ -36,7 +39,11 @@ pub struct Tunnels {
     endpoints: Arc<Endpoints>,
     /// Who answers probes, if anybody does.
     prover: Option<Arc<dyn Entrance>>,
+    /// Who answers about sessions that are over, if anybody does.
+    ended: Option<Arc<dyn Entrance>>,
     places: Arc<Semaphore>,
+    /// Those of tunnels to sessions that are over: no number of them keeps one to a session that runs away.
+    ended_places: Arc<Semaphore>,
     shutdown: Shutdown,
 }
 
@@ -47,7 +54,9 @@ impl Tunnels {
             way,
             endpoints,
             prover: None,
+            ended: None,
             places: Arc::new(Semaphore::new(TUNNELS_MAX)),
+            ended_places: Arc::new(Semaphore::new(ENDED_TUNNELS_MAX)),
             shutdown,
         }
     }
@@ -58,6 +67,18 @@ impl Tunnels {
         Self { prover, ..self }
     }
 
+    /// The same, with tunnels of sessions that are over to `ended`.
+    pub(crate) fn with_ended(self, ended: Arc<dyn Entrance>) -> Self {
+        let ended = Some(ended);
+        Self { ended, ..self }
+    }
+
+    /// The same, with tunnels of sessions that are over to the logs that are kept below `data`, for so many days.
+    pub fn with_logs_in(self, data: &Path, days: u32) -> Self {
+        let bounds = Bounds { days, mib: 1024 };
+        self.with_ended(Arc::new(EndedLogs::new(data, bounds)))
+    }
+
     /// What they lead to.
     pub fn endpoints(&self) -> &Arc<Endpoints> {
         &self.endpoints
@@ -66,10 +87,17 @@ impl Tunnels {
     /// Dials the tunnel that a broker asks for, and serves it. One for a session that is not here is
     /// not dialled: the broker's deadline tells it.
     pub fn open(&self, order: OpenTunnel) {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            tracing::warn!(session_id = %order.session, "no more tunnels: {TUNNELS_MAX} are open");
+        let (places, max) = match order.ended {
+            false => (&self.places, TUNNELS_MAX),
+            true => (&self.ended_places, ENDED_TUNNELS_MAX),
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::warn!(session_id = %order.session, "no more tunnels: {max} are open");
             return;
         };
+        if order.ended {
+            return self.open_ended(order, place);
+        }
         // A probe is here for as long as its tunnel.
         let probed = self.prover.as_ref().filter(|_| order.probe).map(|prover| {
             let inside = prover.enter(&order.session);
@@ -85,7 +113,8 @@ impl Tunnels {
             let stop = shutdown.token();
             let served = async {
                 let stream = way.dial(&order).await?;
-                serve(stream, &order, (endpoints.clone(), here), &shutdown).await
+                let to = To::Session(order.session.clone(), endpoints.clone());
+                serve(stream, to, here, &shutdown).await
             };
             let ended = tokio::select! {
                 ended = served => ended,
@@ -102,6 +131,42 @@ impl Tunnels {
     }
 }
 
+/// Where the requests of a tunnel go.
+#[derive(Clone)]
+enum To {
+    /// To a session that runs, or to a probe.
+    Session(SessionId, Arc<Endpoints>),
+    /// To what is kept of one that is over.
+    Ended(SessionId, Arc<dyn Inside>),
+}
+
+impl Tunnels {
+    /// The tunnel of a session that is over: it runs until the broker has had its answers.
+    fn open_ended(&self, order: OpenTunnel, place: OwnedSemaphorePermit) {
+        let Some(ended) = &self.ended else {
+            tracing::info!(session_id = %order.session, "a tunnel to a session that is over, of which nothing is kept");
+            return;
+        };
+        let to = To::Ended(order.session.clone(), ended.enter(&order.session));
+        let (way, shutdown) = (self.way.clone(), self.shutdown.clone());
+        self.shutdown.spawn(async move {
+            let stop = shutdown.token();
+            let served = async {
+                let stream = way.dial(&order).await?;
+                serve(stream, to, CancellationToken::new(), &shutdown).await
+            };
+            let ended = tokio::select! {
+                ended = served => ended,
+                () = gone(&stop) => Ok(()),
+            };
+            if let Err(error) = ended {
+                tracing::info!(session_id = %order.session, %error, "a tunnel ended");
+            }
+            drop(place);
+        });
+    }
+}
+
 /// The node stops, and what was under way had its time.
 async fn gone(stop: &CancellationToken) {
     stop.cancelled().await;
@@ -111,15 +176,26 @@ async fn gone(stop: &CancellationToken) {
 /// Answers the broker until either side ends it.
 async fn serve(
     stream: Socket,
-    order: &OpenTunnel,
-    (endpoints, closed): (Arc<Endpoints>, CancellationToken),
+    to: To,
+    closed: CancellationToken,
     shutdown: &Shutdown,
 ) -> io::Result<()> {
     let stop = shutdown.token();
-    let session = order.session.clone();
     let answer = service_fn({
         let tasks = shutdown.clone();
-        move |request| proxy::answer(request, session.clone(), endpoints.clone(), tasks.clone())
+        move |request| {
+            let (to, tasks) = (to.clone(), tasks.clone());
+            async move {
+                match to {
+                    To::Session(session, endpoints) => {
+                        proxy::answer(request, session, endpoints, tasks).await
+                    }
+                    To::Ended(session, inside) => {
+                        proxy::answer_ended(request, (&session, inside), tasks).await
+                    }
+                }
+            }
+        }
     });
     let connection = http2::Builder::new(shutdown.clone())
         .timer(TokioTimer::new())

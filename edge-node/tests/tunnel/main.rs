@@ -27,6 +27,7 @@ mod rig;
 mod balancer;
 mod brokers;
 mod direct;
+mod ended;
 mod ends;
 mod heads;
 mod rights;

@@ -36,6 +36,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+/// For which the node keeps the logs of jobs that are over.
+pub(crate) const LOG_DAYS: u32 = 7;
+
 /// A broker with its endpoint, and one node with its tunnels.
 pub(crate) struct World {
     pub(crate) rig: Rig,
@@ -82,6 +85,7 @@ impl World {
                 runtimes: vec![ContainerRuntime::Runc],
                 disk_mib: 65_536,
                 direct: direct.as_ref().map(Direct::site),
+                log_days: LOG_DAYS,
                 ..JobHost::default()
             }),
             ..rig.node(4)
@@ -128,6 +132,11 @@ impl World {
             shutdown,
             tasks,
         }
+    }
+
+    /// The node's control stream ends, and no other follows.
+    pub(crate) fn stop_node(&self) {
+        self.tasks.token().cancel();
     }
 
     /// A session that is ready, with these ports.
@@ -259,6 +268,7 @@ pub(crate) fn tunnels(rig: &Rig, node: &Node, shutdown: &Shutdown) -> (Arc<Endpo
     });
     let table = Arc::new(Endpoints::new(shutdown.clone()));
     let tunnels = Tunnels::new(way, table.clone(), shutdown.clone());
+    let tunnels = tunnels.with_logs_in(&rig.pki(), LOG_DAYS);
     (table, tunnels)
 }
 

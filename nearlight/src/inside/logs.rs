@@ -41,10 +41,12 @@ pub fn logs(logs: &Logs, broker: &Broker) -> Result<(), CommandError> {
         let outcome = client
             .stream(&path)
             .map(|body| reader.read(BufReader::new(body)));
+        let is_ending = matches!(&outcome, Err(ClientError::Problem(problem))
+            if tries > 0 && problem.name == ProblemType::JobNotReady);
         match outcome {
             Ok(Ok(Ended::End | Ended::Unread)) => return Ok(()),
             Ok(Ok(Ended::Broken) | Err(_)) => {}
-            // It ended while nobody listened: there is no more.
+            // It ended while nobody listened, and its node keeps no log of such: there is no more.
             Err(ClientError::Problem(problem))
                 if tries > 0 && problem.name == ProblemType::SessionEnded =>
             {
@@ -56,8 +58,13 @@ pub fn logs(logs: &Logs, broker: &Broker) -> Result<(), CommandError> {
             Err(error) if tries >= TRIES_MAX => return Err(error.into()),
             Err(_) => {}
         }
-        // Whoever got further begins to count anew.
-        tries = if reader.last == before { tries + 1 } else { 1 };
+        // Whoever got further begins to count anew. A job that stops takes the time that it has, and what it says
+        // then is in its log once it is over.
+        tries = match (reader.last == before, is_ending) {
+            (true, false) => tries + 1,
+            (true, true) => tries,
+            (false, _) => 1,
+        };
         if tries > TRIES_MAX {
             return Err(CommandError::StreamEnded);
         }

@@ -54,6 +54,7 @@ mod test {
             session: session.clone(),
             node: NodeId::from_parts(1, [0; 10]),
             epoch: Epoch(7),
+            ended: false,
         };
         let head = head(
             "/",

@@ -290,6 +290,7 @@ fn without_assets(jobs: &JobHost) -> JobHost {
         engine: jobs.engine.clone(),
         volumes: jobs.volumes.as_ref().map(|_| Vec::new()),
         direct: jobs.direct.clone(),
+        log_days: jobs.log_days,
     }
 }
 

@@ -85,6 +85,10 @@ fn subject(method: &Method, path: &str) -> Option<Subject> {
     }
 }
 
+fn is_log(method: &Method, path: &str) -> bool {
+    *method == Method::GET && path.ends_with("/logs")
+}
+
 /// Takes who asked from the broker that forwards.
 pub(super) async fn mark(mut request: Request, next: Next) -> Response {
     let client = request.headers_mut().remove(CLIENT);
@@ -118,10 +122,20 @@ pub(super) async fn to_holder(
     let from = Peer::of(request.extensions());
     let holder = match api.holder(region, &subject, from, is_forwarded).await {
         Ok(None) => return next.run(request).await,
-        Ok(Some(_)) if is_forwarded => return StatusCode::MISDIRECTED_REQUEST.into_response(),
         Ok(Some(holder)) => holder,
         Err(refusal) => return refusal.into_response(),
     };
+    // The log of a session that is over is at its node, and whoever holds the session has nothing of it.
+    if is_log(request.method(), request.uri().path()) {
+        match api.is_over(&subject).await {
+            Ok(true) => return next.run(request).await,
+            Ok(false) => {}
+            Err(refusal) => return refusal.into_response(),
+        }
+    }
+    if is_forwarded {
+        return StatusCode::MISDIRECTED_REQUEST.into_response();
+    }
     if let Subject::Session(session) = &subject
         && onward::is_stream(request.method(), request.uri().path())
     {
@@ -167,6 +181,16 @@ impl Api {
         let within = |row: &SessionRow| caller.whose().takes(&row.user, row.tenant.as_ref());
         let found = found.filter(|(row, _)| within(row));
         found.map(drop).ok_or_else(|| not_found("session"))
+    }
+
+    /// Whether what a request is about is a session that is over.
+    async fn is_over(&self, subject: &Subject) -> Result<bool, Refusal> {
+        let Subject::Session(session) = subject else {
+            return Ok(false);
+        };
+        let found = self.ledger.session(session.clone()).await;
+        let found = found.map_err(|e| store_failed(&e))?;
+        Ok(found.is_some_and(|(row, _)| matches!(row.phase, Phase::Ended { .. })))
     }
 
     /// The other broker that holds what a request is about; `None` if it is held here, or nowhere.

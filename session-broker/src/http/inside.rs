@@ -1,6 +1,7 @@
 //! The inside of a job's container: its log, commands, files. Each is asked of its node over the session's tunnels.
 //!
 //! - [`logs`]: server-sent events; [`exec`]: a ticket, and a WebSocket ([`talk`] carries its frames); [`files`]: tar archives.
+//! - [`ended`]: the log of a job that is over, from the node that had it last.
 //! - [`onward`]: the same for a session that another broker holds.
 //!
 //! Who may see a session may read its log. Commands and files are for its own tenant alone, with a permission and a scope of
@@ -13,6 +14,7 @@
 //!
 //! **What it does not know:** what a container is.
 
+mod ended;
 pub(super) mod exec;
 pub(super) mod files;
 pub(super) mod logs;
@@ -155,7 +157,8 @@ impl Api {
             SessionState::Placing => Err(waits("being placed")),
             SessionState::Ended { detail, .. } => {
                 let detail = format!(
-                    "The job is over, and its container with what was in it is gone: {detail}"
+                    "The job is over, and its container with what was in it is gone, but for its log: {detail} \
+                     What has to stay belongs on a volume."
                 );
                 Err(ProblemResponse::new(ProblemType::SessionEnded, detail))
             }
@@ -203,10 +206,12 @@ pub(super) fn to_node(method: Method, path: &str, body: Body) -> Result<Request<
 fn check_job(session: &ShownSession) -> Result<(), Refusal> {
     match session.view.borrow().kind {
         SessionKind::Job => Ok(()),
-        SessionKind::App => Err(bad_request(
-            "The session runs an app. Logs, commands and files are of jobs alone.",
-        )),
+        SessionKind::App => Err(no_job()),
     }
+}
+
+fn no_job() -> Refusal {
+    bad_request("The session runs an app. Logs, commands and files are of jobs alone.")
 }
 
 fn unanswered(error: &TunnelError) -> Refusal {

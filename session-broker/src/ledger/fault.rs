@@ -221,6 +221,14 @@ impl Ledger for FaultyLedger {
         }
     }
 
+    fn replica(
+        &self,
+        cluster: SessionId,
+        rank: u32,
+    ) -> BoxFuture<'_, Result<Option<SessionRow>, StoreError>> {
+        self.inner.replica(cluster, rank)
+    }
+
     fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
         self.inner.waiting()
     }

@@ -174,6 +174,21 @@ pub(super) async fn one_session(
         .transpose()
 }
 
+/// The replica of this rank of a cluster's last run.
+pub(super) async fn replica_of(
+    pool: &AnyPool,
+    (cluster, rank): (&SessionId, u32),
+    now: MonoTime,
+) -> Result<Option<SessionRow>, StoreError> {
+    let last = "s.session_id = (SELECT r.session_id FROM cluster_replica r
+        WHERE r.cluster_id = $1 AND r.cluster_rank = $2 ORDER BY r.cluster_run DESC LIMIT 1)";
+    let query = sqlx::query(sessions_where(last));
+    let row = query.bind(cluster.as_str()).bind(i64::from(rank));
+    let row = row.fetch_optional(pool).await;
+    let row = row.map_err(StoreError::NotApplied)?;
+    row.map(|row| session(&row, now)).transpose()
+}
+
 /// The sessions of a holder that wait, oldest first.
 pub(super) async fn waiting(
     pool: &AnyPool,

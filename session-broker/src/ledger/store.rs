@@ -388,6 +388,17 @@ impl Ledger for SqlLedger {
         })
     }
 
+    fn replica(
+        &self,
+        cluster: SessionId,
+        rank: u32,
+    ) -> BoxFuture<'_, Result<Option<SessionRow>, StoreError>> {
+        self.readers.read(move |at| {
+            let cluster = cluster.clone();
+            async move { read::replica_of(at, (&cluster, rank), self.clock.now()).await }
+        })
+    }
+
     fn waiting(&self) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
         self.readers
             .read(|at| read::waiting(at, &self.me, self.clock.now()))

@@ -97,6 +97,8 @@ struct ShownFleet {
     built: HashMap<NodeId, Vec<String>>,
     /// Where callers reach the jobs of a node that was vetted, of each that has such an address.
     direct: HashMap<NodeId, DirectSite>,
+    /// Days for which nodes keep the logs of jobs that are over, of each that takes jobs.
+    log_days: HashMap<NodeId, u32>,
 }
 
 /// A node that has a player's saves.
@@ -162,6 +164,9 @@ impl NodeCounts {
 impl ShownFleet {
     fn note(&mut self, view: &NodeView) {
         self.note_images(view);
+        if let Some(jobs) = &view.jobs {
+            self.log_days.insert(view.id.clone(), jobs.log_days);
+        }
         // Callers are not sent to addresses that anybody may name.
         let offered = view.jobs.as_ref().filter(|_| view.trust != Trust::Open);
         match offered.and_then(|jobs| jobs.direct.clone()) {
@@ -322,6 +327,11 @@ impl Directory {
         self.read_fleet().direct.get(node).cloned()
     }
 
+    /// Days for which a node keeps the logs of jobs that are over, if it has said so.
+    pub(crate) fn log_days(&self, node: &NodeId) -> Option<u32> {
+        self.read_fleet().log_days.get(node).copied()
+    }
+
     /// How many nodes there are.
     pub(crate) fn node_counts(&self) -> NodeCounts {
         self.read_fleet().counts
@@ -405,6 +415,7 @@ impl Directory {
                     fleet.index.remove(&node.id);
                     fleet.built.remove(&node.id);
                     fleet.direct.remove(&node.id);
+                    fleet.log_days.remove(&node.id);
                 }
                 ChangedView::Whole(view) => {
                     fleet.note(&view);
@@ -435,6 +446,7 @@ impl Directory {
                     fleet.holders.remove(&id);
                     fleet.built.remove(&id);
                     fleet.direct.remove(&id);
+                    fleet.log_days.remove(&id);
                     if let Some(former) = fleet.nodes.remove(&id) {
                         fleet.uncount(&former);
                     }

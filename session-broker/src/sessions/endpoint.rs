@@ -52,6 +52,7 @@ impl Directory {
             session: id.clone(),
             node: claim.node,
             epoch: claim.epoch,
+            ended: false,
         })
     }
 }

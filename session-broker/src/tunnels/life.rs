@@ -24,6 +24,8 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// Without a request for so long a tunnel goes.
 const IDLE_FOR: Duration = Duration::from_secs(120);
+/// The same for one to a session that is over: it is read once, and a node has few places for such.
+const ENDED_IDLE_FOR: Duration = Duration::from_secs(3);
 /// Between two looks at whether a tunnel may stay.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// For requests under way on a tunnel that takes no more, once the broker stops.
@@ -145,6 +147,10 @@ async fn watch(tunnels: &Tunnels, pool: &Pool, number: u64) -> End {
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut idle_since = Instant::now();
+    let idle_for = match pool.place.ended {
+        true => ENDED_IDLE_FOR,
+        false => IDLE_FOR,
+    };
     loop {
         tokio::select! {
             _ = look.tick() => {}
@@ -157,7 +163,7 @@ async fn watch(tunnels: &Tunnels, pool: &Pool, number: u64) -> End {
             // It takes no more: a request found it broken.
             None => return End::Finish,
             Some(true) => idle_since = Instant::now(),
-            Some(false) if idle_since.elapsed() >= IDLE_FOR && pool.retire(number) => {
+            Some(false) if idle_since.elapsed() >= idle_for && pool.retire(number) => {
                 return End::Finish;
             }
             Some(false) => {}

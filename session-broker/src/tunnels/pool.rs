@@ -258,6 +258,7 @@ mod test {
             session: SessionId::from_parts(1, [0; 10]),
             node: NodeId::from_parts(1, [0; 10]),
             epoch: Epoch(1),
+            ended: false,
         });
         let peer = |text: &str| Some(Peer(text.parse().unwrap()));
         let (one, same, other) = (

@@ -229,9 +229,9 @@ class Session:
     def logs(self, *, follow: bool = False, tail: int | None = None) -> Iterator[dict[str, Any]]:
         """What the job's program wrote, each line once: `at`, `stream` and `text`; with `follow` until the job is over.
 
-        A connection that breaks is made anew where it broke; a line with `stream` `gap` stands for lines that are lost.
+        A connection that breaks, as at the end of the job, is made anew where it broke; a line with `stream` `gap` stands for lines that are lost.
         """
-        after, breaks = "", 0
+        after, breaks, opened = "", 0, False
         while True:
             query: list[tuple[str, str | int]] = [("follow", "true" if follow else "false")]
             if after:
@@ -247,11 +247,16 @@ class Session:
                         continue
                     after, breaks = at, 0
                     yield json.loads(data)
+                opened = True
             except ProblemError as problem:
-                if after and problem.name == "session-ended":
+                opened = opened or after != ""
+                if opened and problem.name == "session-ended":
                     return
-                if not after or problem.name not in ("node-unreachable", "job-not-ready", "job-unreachable"):
+                if not opened or problem.name not in ("node-unreachable", "job-not-ready", "job-unreachable"):
                     raise
+                if problem.name == "job-not-ready":
+                    # It ends, or goes on elsewhere: that takes its time.
+                    breaks = min(breaks, 1)
             if breaks > RETRIES:
                 raise UnreachableError(
                     f"the log of {self.id} breaks off; is the broker at {self._http.url} running?"

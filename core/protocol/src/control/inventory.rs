@@ -1,6 +1,6 @@
 //! What a node has, and how it fares.
 
-use super::{ImageFault, WarmReady, is_false};
+use super::{ImageFault, WarmReady, is_false, is_zero};
 use crate::app::GpuClass;
 use crate::endpoint::DirectSite;
 use crate::gpu::GpuSeen;
@@ -78,6 +78,9 @@ pub struct JobHost {
     /// Where its jobs are reached without a broker in between, if anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<DirectSite>,
+    /// Days for which it keeps the log of a job that is over; 0 from one that keeps none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_days: u32,
 }
 
 /// A GPU, or a MIG slice of one, that a job can have for itself.

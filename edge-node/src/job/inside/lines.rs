@@ -7,13 +7,14 @@
 //! ```
 //!
 //! `gap` says that lines were lost: a log has a bound, and whoever was away for long finds its oldest lines gone. A
-//! reader who follows stays through restarts of the container; `end` says that no more comes.
+//! reader who follows stays through restarts of the container. `end` says that no more comes. When the job ends, whoever
+//! reads is cut off without it: what it said last is in what is kept ([`super::ended`]), and the reader goes on there.
 //!
 //! **Invariant.** What is read and not sent yet is one batch; the engine waits for a reader that does not read.
 
 use super::cursor::{Cursor, Places};
-use super::{JobInside, one_of};
-use crate::job::engine::Engine;
+use super::{JobInside, ended, one_of};
+use crate::job::ended_logs::Kept;
 use crate::job::log::{self, Source, Wanted};
 use crate::limits::{
     LOG_BATCH_BYTES, LOG_PING_EVERY, LOG_QUIET, LOG_READERS_MAX, LOG_REOPEN_EVERY,
@@ -21,7 +22,6 @@ use crate::limits::{
 use crate::tunnel::Asked;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Response, header};
-use bollard::errors::Error;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use nearlight_kit::problem::ProblemResponse;
@@ -29,25 +29,51 @@ use nearlight_protocol::inside::{LOG_LINES_MAX, LogLine, LogStream};
 use nearlight_protocol::problem::ProblemType;
 use std::fmt::Write;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// The answer to a reader.
 pub(super) fn answer(inside: &JobInside, asked: Asked) -> Result<Response<Body>, ProblemResponse> {
-    let query = asked.request.uri().query().unwrap_or_default();
-    let wish = Wish::of(query, asked.request.headers()).ok_or_else(|| {
-        ProblemResponse::new(
-            ProblemType::BadRequest,
-            "`follow` is true or false, `since` seconds since the Unix epoch, `tail` a number of lines \
-             up to 1000000, and `after` the id of a line.",
-        )
-    })?;
+    let wish = Wish::asked(&asked)?;
     let place = one_of(&inside.readers, "readers of its log", LOG_READERS_MAX)?;
+    let (engine, container) = (inside.engine.clone(), inside.container.clone());
+    let open = move |wanted| {
+        let parts = log::read(&engine, &container, wanted);
+        parts.map(|part| part.map_err(io::Error::other)).boxed()
+    };
+    Ok(events(Box::new(open), wish, asked.closed, place))
+}
+
+/// The answer to a reader of a log that is kept: nothing more comes to it.
+pub(super) fn answer_ended(
+    kept: Kept,
+    mut wish: Wish,
+    place: OwnedSemaphorePermit,
+) -> Response<Body> {
+    wish.follow = false;
+    // Once: without following nothing is opened again.
+    let kept = Mutex::new(Some(kept));
+    let open = move |wanted| {
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match kept {
+            Some(kept) => ended::parts(kept, wanted).boxed(),
+            None => futures_util::stream::empty().boxed(),
+        }
+    };
+    events(Box::new(open), wish, CancellationToken::new(), place)
+}
+
+fn events(
+    open: Box<Open>,
+    wish: Wish,
+    closed: CancellationToken,
+    place: OwnedSemaphorePermit,
+) -> Response<Body> {
     let reading = Reading {
-        engine: inside.engine.clone(),
-        container: inside.container.clone(),
-        closed: asked.closed,
+        open,
+        closed,
         places: Places::from(wish.after.clone()),
         last: wish.after.clone(),
         wish,
@@ -62,12 +88,12 @@ pub(super) fn answer(inside: &JobInside, asked: Asked) -> Result<Response<Body>,
     let mut response = Response::new(Body::from_stream(events));
     let kind = header::HeaderValue::from_static("text/event-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(response)
+    response
 }
 
 /// What of a log is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wish {
+pub(super) struct Wish {
     follow: bool,
     since_s: u32,
     tail: Option<u32>,
@@ -75,6 +101,18 @@ struct Wish {
 }
 
 impl Wish {
+    /// As the request says it.
+    pub(super) fn asked(asked: &Asked) -> Result<Self, ProblemResponse> {
+        let query = asked.request.uri().query().unwrap_or_default();
+        Self::of(query, asked.request.headers()).ok_or_else(|| {
+            ProblemResponse::new(
+                ProblemType::BadRequest,
+                "`follow` is true or false, `since` seconds since the Unix epoch, `tail` a number of lines \
+                 up to 1000000, and `after` the id of a line.",
+            )
+        })
+    }
+
     fn of(query: &str, headers: &HeaderMap) -> Option<Self> {
         let mut wish = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -111,12 +149,13 @@ impl Wish {
     }
 }
 
-type Parts = BoxStream<'static, Result<(Source, Bytes), Error>>;
+type Parts = BoxStream<'static, io::Result<(Source, Bytes)>>;
+/// Opens the log, as often as the container starts again.
+type Open = dyn Fn(Wanted) -> Parts + Send;
 
 /// One reader.
 struct Reading {
-    engine: Engine,
-    container: String,
+    open: Box<Open>,
     closed: CancellationToken,
     wish: Wish,
     places: Places<LogLine>,
@@ -130,8 +169,10 @@ struct Reading {
 
 enum Came {
     Part((Source, Bytes)),
-    /// The container does not run, or the engine went away.
+    /// The container does not run.
     End,
+    /// The engine went away, or what was kept did.
+    Broken,
     Quiet,
     Closed,
 }
@@ -156,24 +197,32 @@ impl Reading {
                 }
                 Came::Quiet if self.places.is_seeking() => self.pass_quiet(&mut out),
                 Came::Quiet => out.push_str(": ping\n\n"),
-                Came::End => {
+                Came::Broken if !self.wish.follow => return self.break_off(out),
+                Came::End if !self.wish.follow => {
+                    self.pass_quiet(&mut out);
+                    return self.end(out);
+                }
+                Came::End | Came::Broken => {
                     self.parts = None;
                     self.pass_quiet(&mut out);
-                    if !self.wish.follow {
-                        return self.end(out);
-                    }
                     self.places = Places::from(self.last.clone());
                     if !self.waited().await {
-                        return self.end(out);
+                        return self.break_off(out);
                     }
                     if out.is_empty() && Instant::now() >= ping {
                         out.push_str(": ping\n\n");
                     }
                 }
-                Came::Closed => return self.end(out),
+                Came::Closed => return self.break_off(out),
             }
         }
         Some(out.into())
+    }
+
+    /// More may come, from elsewhere or from what is kept: whoever follows asks again.
+    fn break_off(&mut self, out: String) -> Option<Bytes> {
+        self.is_over = true;
+        (!out.is_empty()).then(|| out.into())
     }
 
     fn end(&mut self, mut out: String) -> Option<Bytes> {
@@ -185,15 +234,15 @@ impl Reading {
     async fn came(&mut self, until: Instant) -> Came {
         let parts = self.parts.get_or_insert_with(|| {
             let wanted = self.wish.wanted(self.last.as_ref());
-            Box::pin(log::read(&self.engine, &self.container, wanted))
+            (self.open)(wanted)
         });
         tokio::select! {
             biased;
             part = timeout_at(until, parts.next()) => match part {
                 Ok(Some(Ok(part))) => Came::Part(part),
                 Ok(Some(Err(error))) => {
-                    tracing::info!(%error, "the engine broke off a log");
-                    Came::End
+                    tracing::info!(%error, "a log broke off");
+                    Came::Broken
                 }
                 Ok(None) => Came::End,
                 Err(_elapsed) => Came::Quiet,
@@ -216,12 +265,9 @@ impl Reading {
             let next = self.parts.as_mut().and_then(|of| of.next().now_or_never());
             match next {
                 Some(Some(Ok(part))) => self.part(&part, out),
-                Some(Some(Err(_)) | None) => {
+                Some(last @ (Some(Err(_)) | None)) => {
                     // Met again, and then dealt with.
-                    self.parts = self
-                        .parts
-                        .take()
-                        .map(|_| futures_util::stream::empty().boxed());
+                    self.parts = Some(futures_util::stream::iter(last).boxed());
                     return;
                 }
                 None => return,

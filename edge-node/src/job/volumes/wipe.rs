@@ -1,5 +1,5 @@
-//! The end of a volume's bytes: everything that was ever written of its file is written over with zeros, made
-//! durable, and then the file is removed.
+//! The end of a volume's bytes, or a log's: everything that was ever written of its file is written over with zeros,
+//! made durable, and then the file is removed.
 //!
 //! A volume's file is set aside without being written, so what was never written reads as zeros already and is
 //! passed over: the file system below knows which is which. What a disk itself keeps of what was written over
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 const CHUNK: usize = 4 * 1024 * 1024;
 
 /// Wipes a file; `false` if it was stopped before the end.
-pub(super) fn wipe(path: &Path, stop: &CancellationToken) -> io::Result<bool> {
+pub(in crate::job) fn wipe(path: &Path, stop: &CancellationToken) -> io::Result<bool> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let length = file.metadata()?.len();
     let zeros = vec![0; CHUNK];

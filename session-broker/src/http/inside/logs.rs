@@ -9,10 +9,13 @@ use super::super::caller::Caller;
 use super::super::problem::Refusal;
 use super::{Of, check_job, to_node, while_it_holds};
 use crate::access::Permission;
+use crate::tunnels::Busy;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::extract::{Request, State};
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::identity::AuditAction;
 use nearlight_protocol::inside::LogLine;
 use nearlight_protocol::problem::Problem;
@@ -22,7 +25,8 @@ use std::sync::Arc;
 /// Where a browser goes on reading.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// A job's log, oldest line first; the newest 8 MiB are kept. For whoever may see the session.
+/// A job's log, oldest line first; the newest 8 MiB are kept. For whoever may see the session. Of a job that is over its
+/// last node keeps the log for some days: it is read the same way, also when the session is listed no more.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}/logs", tag = "jobs",
     security(("api_key" = [])),
@@ -37,9 +41,10 @@ const LAST_EVENT_ID: &str = "last-event-id";
         (status = 200, content_type = "text/event-stream", body = LogLine,
          description = "`event: line` with a LogLine as JSON and its `id`; `event: gap` where lines were lost, for the \
                         log has a bound; `event: end` where no more comes. A stream without it broke off: ask again \
-                        with the last id."),
+                        with the last id. At the end of the job it does so, and goes on in what is kept."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`job-not-ready`, `session-ended`, `bad-request` for an app, `not-found`, `node-unreachable`, …"),
+         description = "`job-not-ready`; `session-ended` where its log is not kept or not any more, and `node-unreachable` where \
+                        the node that keeps it is away, each with how long it is kept; `bad-request` for an app, `not-found`, …"),
     )
 )]
 pub(in super::super) async fn read_logs(
@@ -47,20 +52,61 @@ pub(in super::super) async fn read_logs(
     caller: Caller,
     SessionPath(id): SessionPath,
     of: Of,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Refusal> {
+    caller.check(Permission::SeeSessions)?;
+    if !api.is_listed_alive(&id) {
+        return read_ended(api, caller, (id, of), request).await;
+    }
     let session = api.session_of(&caller, Permission::SeeSessions, &id)?;
     check_job(&session)?;
-    let place = api.place_inside(&of.session_in(&session)?)?;
-    let query = for_node(uri.query().unwrap_or_default());
-    let mut request = to_node(Method::GET, &format!("/{query}"), Body::empty())?;
-    if let Some(last) = headers.get(LAST_EVENT_ID) {
-        request.headers_mut().insert(LAST_EVENT_ID, last.clone());
+    let member = of.session_in(&session)?;
+    if !api.is_listed_alive(&member) {
+        // A replica that is done, of a cluster that goes on.
+        return read_ended(api, caller, (id, of), request).await;
     }
-    let (answer, busy) = api.ask_inside(&place, INSIDE_LOGS, request).await?;
+    let place = api.place_to_read(&member)?;
+    let asked = api.ask_inside(&place, INSIDE_LOGS, asked_of_node(&request)?);
+    let answered = asked.await?;
+    lines(api, caller, &id, answered).await
+}
+
+/// The log of a job that is over.
+async fn read_ended(
+    api: Arc<Api>,
+    caller: Caller,
+    (id, of): (SessionId, Of),
+    request: Request,
+) -> Result<Response, Refusal> {
+    let ended = api.ended_job(&caller, &id, of).await?;
+    if let Some(holder) = api.other_broker_of(&ended.place.node, &request) {
+        let answered = api.logs_from_other(&holder, &id, request).await;
+        return answered.map_err(|refusal| ended.explain(refusal));
+    }
+    let asked = api.ask_inside(&ended.place, INSIDE_LOGS, asked_of_node(&request)?);
+    let answered = asked.await.map_err(|refusal| ended.explain(refusal))?;
+    lines(api, caller, &id, answered).await
+}
+
+/// What the node is asked.
+fn asked_of_node(request: &Request) -> Result<axum::http::Request<Body>, Refusal> {
+    let query = for_node(request.uri().query().unwrap_or_default());
+    let mut onward = to_node(Method::GET, &format!("/{query}"), Body::empty())?;
+    if let Some(last) = request.headers().get(LAST_EVENT_ID) {
+        onward.headers_mut().insert(LAST_EVENT_ID, last.clone());
+    }
+    Ok(onward)
+}
+
+/// The node's answer, as the caller gets it.
+async fn lines(
+    api: Arc<Api>,
+    caller: Caller,
+    id: &SessionId,
+    (answer, busy): (axum::http::Response<Incoming>, Busy),
+) -> Result<Response, Refusal> {
     // Whoever says that they go on reading is noted, too: anybody can name a line that is the first.
-    api.note(caller.audit(&api, AuditAction::SessionLogs, &id, ""))
+    api.note(caller.audit(&api, AuditAction::SessionLogs, id, ""))
         .await?;
     let lines = while_it_holds(api, caller, answer.into_body(), busy);
     let headers = [

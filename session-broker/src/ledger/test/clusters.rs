@@ -146,6 +146,15 @@ pub(super) async fn i7_a_cluster_is_claimed_with_all_its_replicas_and_read_back(
         [0, 0, 1, 1, 1],
         "the first goes on, with the others of its run"
     );
+    for rank in 1..3 {
+        let last = &again.members[rank as usize - 1].id;
+        let found = store.ledger.replica(head.id.clone(), rank).await.unwrap();
+        assert_eq!(found.map(|row| row.id).as_ref(), Some(last));
+    }
+    for (cluster, rank) in [(&head.id, 3), (&again.members[0].id, 1)] {
+        let found = store.ledger.replica(cluster.clone(), rank).await.unwrap();
+        assert_eq!(found, None, "{rank}");
+    }
 }
 
 pub(super) async fn i7_no_run_begins_while_a_claim_of_an_earlier_one_is_live(place: Place) {

@@ -1,0 +1,327 @@
+//! The logs of jobs that are over: `<data>/job-logs/<session>.log`, of a session the last one that this node had.
+//!
+//! ```text
+//!   container stopped --its log is read--> kept --> container removed
+//!   kept --older than `days`, or over `mib` together: oldest first--> written over, removed
+//! ```
+//!
+//! It is read from the engine once the container has stopped, so that its last words are in it, and before that is
+//! removed: an agent that is killed in between finds the container, and reads it again. A restart of the container
+//! is in the same log.
+//!
+//! **Invariants.** A file is whole or not there. A log is no larger than [`ENDED_LOG_BYTES_MAX`], its newest lines
+//! stay; all of them together are what the operator gives them. A program can print its secrets, so what goes is
+//! written over first. A log that cannot be read or written costs itself, and holds up no end for longer than
+//! [`KEEP_FOR`].
+//!
+//! **What it does not know:** who may read one (the broker does), how the session ended.
+
+use super::engine::Engine;
+use super::log::{self, Source, Wanted};
+use super::volumes::wipe::wipe;
+use crate::limits::{ENDED_LOG_BYTES_MAX, ENDED_LOGS_GATHERED_MAX, ENDED_LOGS_SWEEP_EVERY};
+use crate::runtime::docker::is_gone;
+use axum::body::Bytes;
+use futures_util::StreamExt;
+use nearlight_kit::files::{is_draft, write_atomic};
+use nearlight_protocol::id::SessionId;
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What a file begins with: a later layout has another number.
+const MAGIC: &[u8] = b"nearlight job log 1\n";
+const EXTENSION: &str = "log";
+/// The engine cuts lines at 16 KiB, and puts a stamp before each piece.
+const PART_BYTES_MAX: u32 = 64 * 1024;
+/// Of a part: where it came from, and its length.
+const HEAD_BYTES: usize = 5;
+/// For which a log is tried to be read from an engine that has a bad moment: one that died is started again.
+const KEEP_FOR: Duration = Duration::from_secs(60);
+const KEEP_PAUSE: Duration = Duration::from_secs(1);
+/// To read one.
+const READ_WITHIN: Duration = Duration::from_secs(20);
+
+/// How much of them stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Bounds {
+    /// Days after the end; 0: none is kept.
+    pub(crate) days: u32,
+    /// All of them together, MiB.
+    pub(crate) mib: u32,
+}
+
+/// The logs.
+#[derive(Clone, Debug)]
+pub(crate) struct EndedLogs {
+    dir: PathBuf,
+    bounds: Bounds,
+    /// What is read from the engine is in memory until it is on the disk.
+    gathering: Arc<Semaphore>,
+}
+
+/// Parts of a log, the oldest first.
+type Parts = VecDeque<(Source, Bytes)>;
+
+impl EndedLogs {
+    /// Those below `data`.
+    pub(crate) fn new(data: &Path, bounds: Bounds) -> Self {
+        Self {
+            dir: data.join("job-logs"),
+            bounds,
+            gathering: Arc::new(Semaphore::new(ENDED_LOGS_GATHERED_MAX)),
+        }
+    }
+
+    /// How much stays.
+    pub(crate) const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Keeps the log of a container that has stopped.
+    pub(crate) async fn keep(&self, engine: &Engine, session: &SessionId, container: &str) {
+        if self.bounds.days == 0 {
+            return;
+        }
+        let until = Instant::now() + KEEP_FOR;
+        while let Err(error) = self.try_keep(engine, session, container).await {
+            if Instant::now() >= until {
+                tracing::error!(session_id = %session, %error, "the log of a job that is over is lost");
+                return;
+            }
+            tracing::warn!(session_id = %session, %error, "cannot keep the log of a job that is over; trying again");
+            tokio::time::sleep(KEEP_PAUSE).await;
+        }
+    }
+
+    async fn try_keep(
+        &self,
+        engine: &Engine,
+        session: &SessionId,
+        container: &str,
+    ) -> io::Result<()> {
+        // Never closed.
+        let _place = self.gathering.acquire().await.map_err(io::Error::other)?;
+        let gathered = tokio::time::timeout(READ_WITHIN, gather(engine, container)).await;
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        let Some(parts) = gathered.map_err(late)?? else {
+            // What was kept of it before stays.
+            return Ok(());
+        };
+        let (logs, name) = (self.clone(), session.clone());
+        let written = tokio::task::spawn_blocking(move || logs.write(&name, &parts));
+        // A disk that is full now is full in a moment.
+        if let Err(error) = written
+            .await
+            .map_err(io::Error::other)
+            .and_then(|done| done)
+        {
+            tracing::error!(session_id = %session, %error, "cannot write the log of a job that is over, it is lost; see to the disk of the data directory");
+        }
+        Ok(())
+    }
+
+    /// Puts a log on disk in place of a former one, and makes the others fit.
+    fn write(&self, session: &SessionId, parts: &Parts) -> io::Result<()> {
+        let length: usize = parts.iter().map(|(_, part)| HEAD_BYTES + part.len()).sum();
+        let mut bytes = Vec::with_capacity(MAGIC.len() + length);
+        bytes.extend_from_slice(MAGIC);
+        for (source, part) in parts {
+            let length = u32::try_from(part.len()).map_err(io::Error::other)?;
+            bytes.push(byte_of(*source));
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        fs::create_dir_all(&self.dir)?;
+        let path = self.path(session);
+        // A former run's; the container of this one is there until its own is on the disk.
+        wipe_if_there(&path)?;
+        write_atomic(&path, &bytes, 0o600)?;
+        self.sweep()
+    }
+
+    /// The log of a session, if it is here.
+    pub(crate) async fn open(&self, session: &SessionId) -> io::Result<Option<Kept>> {
+        let path = self.path(session);
+        let file = match tokio::fs::File::open(&path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        Ok(Some(Kept {
+            file: tokio::io::BufReader::with_capacity(64 * 1024, file),
+        }))
+    }
+
+    /// Takes away what is too old or too much, until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut look = tokio::time::interval(ENDED_LOGS_SWEEP_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = look.tick() => {}
+            }
+            let logs = self.clone();
+            let swept = tokio::task::spawn_blocking(move || logs.sweep()).await;
+            if let Err(error) = swept.map_err(io::Error::other).and_then(|swept| swept) {
+                tracing::error!(%error, "logs of jobs that are over stay for longer than they should");
+            }
+        }
+    }
+
+    /// Removes what an agent that was killed was writing; before anything is kept, for another one's draft is about
+    /// to be a log.
+    pub(crate) fn clear_drafts(&self) {
+        if let Err(error) = self.remove_drafts() {
+            tracing::error!(%error, "a part of a job's log that was being written stays");
+        }
+    }
+
+    /// Keeps these lines, for tests of what reads them.
+    #[cfg(test)]
+    pub(crate) fn put(&self, session: &SessionId, lines: &[String]) -> io::Result<()> {
+        let part = |line: &String| (Source::Stdout, Bytes::copy_from_slice(line.as_bytes()));
+        self.write(session, &lines.iter().map(part).collect())
+    }
+
+    fn remove_drafts(&self) -> io::Result<()> {
+        for path in self.files()? {
+            if path.file_name().is_some_and(is_draft) {
+                wipe_if_there(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is too old, and the oldest of what is too much.
+    fn sweep(&self) -> io::Result<()> {
+        let mut kept = Vec::new();
+        for path in self.files()? {
+            if path.extension() != Some(OsStr::new(EXTENSION)) {
+                continue;
+            }
+            // One that is gone was removed by another session's end.
+            if let Ok(about) = path.metadata() {
+                kept.push((about.modified()?, about.len(), path));
+            }
+        }
+        kept.sort_unstable();
+        let age_max = Duration::from_secs(u64::from(self.bounds.days) * 24 * 3600);
+        let oldest = SystemTime::now().checked_sub(age_max);
+        let mut left: u64 = kept.iter().map(|(_, length, _)| length).sum();
+        for (at, length, path) in kept {
+            let is_old = oldest.is_some_and(|oldest| at < oldest);
+            if !is_old && left <= u64::from(self.bounds.mib) * 1024 * 1024 {
+                continue;
+            }
+            wipe_if_there(&path)?;
+            left -= length;
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.map(|entry| Ok(entry?.path())).collect(),
+        }
+    }
+
+    fn path(&self, session: &SessionId) -> PathBuf {
+        self.dir.join(format!("{session}.{EXTENSION}"))
+    }
+}
+
+fn wipe_if_there(path: &Path) -> io::Result<()> {
+    match wipe(path, &CancellationToken::new()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// What the engine has of a container's log, its newest part; `None` if it has no such container.
+async fn gather(engine: &Engine, container: &str) -> io::Result<Option<Parts>> {
+    let mut read = Box::pin(log::read(engine, container, Wanted::default()));
+    let (mut parts, mut length) = (Parts::new(), 0);
+    while let Some(part) = read.next().await {
+        let (source, part) = match part {
+            Err(error) if is_gone(&error) => return Ok(None),
+            other => other.map_err(io::Error::other)?,
+        };
+        length += HEAD_BYTES + part.len();
+        parts.push_back((source, part));
+        while length > ENDED_LOG_BYTES_MAX
+            && let Some((_, oldest)) = parts.pop_front()
+        {
+            length -= HEAD_BYTES + oldest.len();
+        }
+    }
+    Ok(Some(parts))
+}
+
+const fn byte_of(source: Source) -> u8 {
+    match source {
+        Source::Stdout => b'o',
+        Source::Stderr => b'e',
+    }
+}
+
+/// A log that is read, part by part.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    file: tokio::io::BufReader<tokio::fs::File>,
+}
+
+impl Kept {
+    /// Goes to its beginning.
+    ///
+    /// # Errors
+    /// It is none of ours, or was removed meanwhile.
+    pub(crate) async fn rewind(&mut self) -> io::Result<()> {
+        use tokio::io::AsyncSeekExt;
+        self.file.rewind().await?;
+        let mut magic = [0; MAGIC.len()];
+        self.file.read_exact(&mut magic).await?;
+        match magic == *MAGIC {
+            true => Ok(()),
+            false => Err(io::Error::other("it is no log of ours")),
+        }
+    }
+
+    /// The next part, as the engine gave it; `None` after the last one.
+    ///
+    /// # Errors
+    /// As [`Self::rewind`].
+    pub(crate) async fn part(&mut self) -> io::Result<Option<(Source, Bytes)>> {
+        next_part(&mut self.file).await
+    }
+}
+
+async fn next_part(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(Source, Bytes)>> {
+    let source = match from.read_u8().await {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        byte => match byte? {
+            b'o' => Source::Stdout,
+            b'e' => Source::Stderr,
+            // Zeros: it was written over while it was read.
+            _ => return Err(io::Error::other("it is no log any more")),
+        },
+    };
+    let length = from.read_u32().await?;
+    if length > PART_BYTES_MAX {
+        return Err(io::Error::other("a part of it is too long"));
+    }
+    let mut part = vec![0; length as usize];
+    from.read_exact(&mut part).await?;
+    Ok(Some((source, part.into())))
+}
+
+#[cfg(test)]
+mod test;
