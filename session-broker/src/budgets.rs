@@ -74,7 +74,16 @@ pub(crate) async fn keep(
             Ok(_) | Err(_) => {}
         }
         match look(&ledger, &mut tenants, clock.unix_ms()).await {
-            Ok(dues) => sessions.budgets(dues).await,
+            Ok(look) => {
+                sessions.budgets(look.dues).await;
+                for (tenant, error) in look.unread {
+                    tracing::warn!(
+                        tenant_id = %tenant,
+                        error = &error as &dyn std::error::Error,
+                        "what a tenant has spent is not known; its budget waits"
+                    );
+                }
+            }
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "what was spent is not known; budgets wait"
@@ -85,27 +94,36 @@ pub(crate) async fn keep(
 
 /// What the last look at a tenant came to.
 #[derive(Debug)]
-struct Seen {
+pub(crate) struct Seen {
     /// Of this month and this budget.
     of: (UnixMillis, u64),
     due_ms: Option<UnixMillis>,
     again_at: Instant,
 }
 
-async fn look(
+/// What a look has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// Of each payer that reaches its budget, when.
+    pub(crate) dues: Vec<Due>,
+    /// Tenants whose usage could not be read. What was seen of them before holds on, and nobody else's budget waits.
+    pub(crate) unread: Vec<(TenantId, StoreError)>,
+}
+
+pub(crate) async fn look(
     ledger: &Arc<dyn Ledger>,
     tenants: &mut HashMap<TenantId, Seen>,
     now_ms: UnixMillis,
-) -> Result<Vec<Due>, StoreError> {
+) -> Result<Look, StoreError> {
     let budgeted = ledger.budgeted().await?;
     let limited = ledger.tenant_budgets().await?.into_iter();
     let limited: HashMap<TenantId, u64> = limited.collect();
     tenants.retain(|tenant, _| limited.contains_key(tenant));
     if budgeted.is_empty() && limited.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Look::default());
     }
     let prices = Prices::read(ledger).await?;
-    let mut dues = Vec::new();
+    let (mut dues, mut unread) = (Vec::new(), Vec::new());
     for one in budgeted {
         let at_ms = spent_at(
             &prices.book,
@@ -125,23 +143,30 @@ async fn look(
             Some(seen) => seen.due_ms,
             None => {
                 let began = Instant::now();
-                let lines = lines_of(ledger, &tenant, month).await?;
-                let due_ms = spent_at(&prices.book, &lines, budget, month, now_ms);
-                let wait = (began.elapsed() * SHARE_OF_TIME).min(TENANT_AT_LEAST);
-                let again_at = Instant::now() + wait;
-                let seen = Seen {
-                    of,
-                    due_ms,
-                    again_at,
-                };
-                tenants.insert(tenant.clone(), seen);
-                due_ms
+                match lines_of(ledger, &tenant, month).await {
+                    Ok(lines) => {
+                        let due_ms = spent_at(&prices.book, &lines, budget, month, now_ms);
+                        let wait = (began.elapsed() * SHARE_OF_TIME).min(TENANT_AT_LEAST);
+                        let again_at = Instant::now() + wait;
+                        let seen = Seen {
+                            of,
+                            due_ms,
+                            again_at,
+                        };
+                        tenants.insert(tenant.clone(), seen);
+                        due_ms
+                    }
+                    Err(error) => {
+                        unread.push((tenant.clone(), error));
+                        seen.and_then(|seen| seen.due_ms)
+                    }
+                }
             }
         };
         let payer = Payer::Tenant(tenant);
         dues.extend(due_ms.map(|at_ms| Due { payer, at_ms }));
     }
-    Ok(dues)
+    Ok(Look { dues, unread })
 }
 
 async fn lines_of(
@@ -158,7 +183,7 @@ async fn lines_of(
             after,
             max: PAGE_LINES,
         };
-        let read = ledger.usage_lines(page).await?;
+        let read = ledger.spent_lines(page).await?;
         let is_last = read.len() < PAGE_LINES as usize;
         after = read.last().map(UsageLine::place);
         lines.extend(read.into_iter().map(UsageLine::for_budget));

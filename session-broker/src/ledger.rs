@@ -270,6 +270,9 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// Usage intervals with their bills, by beginning.
     fn usage_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>>;
 
+    /// The same for what ends sessions: no caller's question goes before it.
+    fn spent_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>>;
+
     /// Every rate card, in the order in which they are declared to hold.
     fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>>;
 

@@ -350,6 +350,10 @@ impl Ledger for FaultyLedger {
         self.inner.usage_lines(of)
     }
 
+    fn spent_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>> {
+        self.inner.spent_lines(of)
+    }
+
     fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>> {
         self.inner.rate_cards()
     }

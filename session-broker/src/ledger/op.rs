@@ -412,6 +412,8 @@ pub struct Readmit {
     pub row: GrantRow,
     /// The UUIDs of its GPUs.
     pub gpus: Vec<String>,
+    /// What is billed of it.
+    pub bill: Box<Bill>,
     /// Where it is, as its node says.
     pub phase: Phase,
     /// When it was granted: its usage begins then.

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 pub(super) const SHORT: u32 = 2;
 /// For what reads many rows, of which a caller may ask page after page: it keeps no look-up waiting.
 pub(super) const LONG: u32 = 1;
+/// For what the broker itself looks at, and acts on: budgets. No caller's pages keep it waiting.
+pub(super) const OWN: u32 = 1;
 /// How long a reader waits for a connection.
 const READER_WITHIN: Duration = Duration::from_secs(5);
 /// How often a read is made whose plan is void: a newer broker makes several changes, one after the other.

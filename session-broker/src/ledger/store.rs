@@ -3,7 +3,7 @@
 use super::basis::Basis;
 use super::checkpoints;
 use super::dialect::Engine;
-use super::readers::{LONG, Readers, SHORT};
+use super::readers::{LONG, OWN, Readers, SHORT};
 use super::schema::{MIGRATIONS, migrations};
 use super::share::{self, BrokerId, BrokerRow, Member};
 use super::source::{LedgerAt, Source, is_off};
@@ -40,6 +40,8 @@ pub struct SqlLedger {
     pub(super) readers: Readers,
     /// For what reads many rows.
     long: Readers,
+    /// For what the broker acts on.
+    own: Readers,
     pub(super) engine: Engine,
     writer: mpsc::Sender<Job>,
     me: BrokerId,
@@ -137,6 +139,7 @@ impl SqlLedger {
         tracing::info!(ledger = name, ?durability, "ledger opened");
         let readers = Readers::open(&source, SHORT).await.map_err(open)?;
         let long = Readers::open(&source, LONG).await.map_err(open)?;
+        let own = Readers::open(&source, OWN).await.map_err(open)?;
         let engine = source.engine;
         let tx = Tx::new(engine, connection);
         let id = me.id.clone();
@@ -150,6 +153,7 @@ impl SqlLedger {
         Ok(Self {
             readers,
             long,
+            own,
             engine,
             writer: sender,
             me: id,
@@ -528,12 +532,16 @@ impl Ledger for SqlLedger {
         self.long.read(move |at| read_usage::lines(at, of.clone()))
     }
 
+    fn spent_lines(&self, of: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageLine>, StoreError>> {
+        self.own.read(move |at| read_usage::lines(at, of.clone()))
+    }
+
     fn rate_cards(&self) -> BoxFuture<'_, Result<Vec<CardRow>, StoreError>> {
         self.readers.read(read_usage::cards)
     }
 
     fn budgeted(&self) -> BoxFuture<'_, Result<Vec<Budgeted>, StoreError>> {
-        self.long.read(move |at| read_usage::budgeted(at, &self.me))
+        self.own.read(move |at| read_usage::budgeted(at, &self.me))
     }
 
     fn registries(&self, owner: OwnerId) -> BoxFuture<'_, Result<Vec<RegistryRow>, StoreError>> {

@@ -229,6 +229,8 @@ impl Item {
 
     pub(super) fn read(kind: &str, name: &str) -> Result<Self, StoreError> {
         match kind {
+            // A broker of before wrote so of a job that came back from its grant.
+            "app" if name.is_empty() => Ok(Self::Job(String::new())),
             "app" => Ok(Self::App(super::phase_row::parse(name)?)),
             "job" => Ok(Self::Job(name.to_owned())),
             other => Err(StoreError::Corrupt(format!(

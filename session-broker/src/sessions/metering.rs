@@ -5,10 +5,12 @@
 
 use super::owner::Owner;
 use super::turn::{Then, Turn};
-use crate::ledger::{Bill, HeldBy, Item, Op, SessionRow};
+use crate::ledger::{Bill, Item, Op, SessionRow};
 use nearlight_placement::gpu_suits;
 use nearlight_protocol::control::{Gpu, Inventory};
-use nearlight_protocol::id::SessionId;
+use nearlight_protocol::grant::{Grant, GrantRow, GrantWork};
+use nearlight_protocol::id::{NodeId, SessionId, TenantId, UserId};
+use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_protocol::usage::UsageFacts;
 use nearlight_protocol::work::Work;
@@ -17,13 +19,20 @@ use nearlight_session::lifecycle::Stopped;
 use nearlight_session::{Claim, Epoch};
 use std::collections::BTreeMap;
 
+/// What a claim holds of what its bill names.
+#[derive(Clone, Copy, Debug, Default)]
+struct Holding<'a> {
+    cpu_milli: u32,
+    mem_mib: u32,
+    gpu_uuids: &'a [String],
+}
+
 /// The models of the GPUs that a claim has; of one that names none, of those that suit its job.
-fn gpus_of(held: Option<&HeldBy>, work: &Work, inventory: &Inventory) -> Vec<String> {
-    let need = work.job().and_then(|spec| spec.resources.gpu.as_ref());
+fn gpus_of(named: &[String], job: Option<&JobSpec>, inventory: &Inventory) -> Vec<String> {
+    let need = job.and_then(|spec| spec.resources.gpu.as_ref());
     let Some((need, host)) = need.zip(inventory.jobs.as_ref()) else {
         return Vec::new();
     };
-    let named = held.map_or(&[][..], |held| &held.gpu_uuids);
     let is_its = |gpu: &&Gpu| match named.is_empty() {
         true => gpu_suits(gpu, need),
         false => named.contains(&gpu.uuid),
@@ -49,28 +58,59 @@ impl Owner {
         let node = self.fleet.get(&claim.node);
         let slot = node.and_then(|node| node.row.slots.get(&claim.slot));
         let held = slot.and_then(|slot| slot.held_by.as_ref());
+        let holding = held.map(|held| Holding {
+            cpu_milli: held.cpu_milli,
+            mem_mib: held.mem_mib,
+            gpu_uuids: &held.gpu_uuids,
+        });
+        let item = match &row.work {
+            Work::App(work) => Item::App(work.app.id.clone()),
+            Work::Job(spec) => Item::Job(spec.image.clone()),
+        };
+        let who = (&row.user, row.tenant.as_ref());
+        let work = (item, row.work.job());
+        self.bill(who, work, &claim.node, holding.unwrap_or_default())
+    }
+
+    /// The same of a session of which there is its grant alone.
+    pub(super) fn bill_of_grant(&self, grant: &Grant, row: &GrantRow) -> Bill {
+        let holding = Holding {
+            cpu_milli: row.cpu_milli,
+            mem_mib: row.mem_mib,
+            gpu_uuids: &grant.gpus,
+        };
+        let work = match &row.work {
+            GrantWork::App { app, .. } => (Item::App(app.clone()), None),
+            GrantWork::Job { job } => (Item::Job(job.image.clone()), Some(&**job)),
+        };
+        let who = (&grant.user, row.tenant.as_ref());
+        self.bill(who, work, &grant.node, holding)
+    }
+
+    fn bill(
+        &self,
+        (user, tenant): (&UserId, Option<&TenantId>),
+        (item, job): (Item, Option<&JobSpec>),
+        node: &NodeId,
+        holding: Holding<'_>,
+    ) -> Bill {
+        let node = self.fleet.get(node);
         let score = node.and_then(|node| node.score());
         Bill {
-            user: row.user.clone(),
-            tenant: row.tenant.clone(),
-            item: match &row.work {
-                Work::App(work) => Item::App(work.app.id.clone()),
-                Work::Job(spec) => Item::Job(spec.image.clone()),
-            },
+            user: user.clone(),
+            tenant: tenant.cloned(),
+            item,
             region: node.map_or_else(String::new, |node| node.row.region.clone()),
             metered: Metered {
-                cpu_milli: held.map_or(0, |held| held.cpu_milli),
-                mem_mib: held.map_or(0, |held| held.mem_mib),
+                cpu_milli: holding.cpu_milli,
+                mem_mib: holding.mem_mib,
                 gpus: node.map_or_else(Vec::new, |node| {
-                    gpus_of(held, &row.work, &node.row.inventory)
+                    gpus_of(holding.gpu_uuids, job, &node.row.inventory)
                 }),
                 score_permille: score.map(|score| score.permille),
             },
             score_receipt: score.and_then(|score| score.receipt),
-            labels: row
-                .work
-                .job()
-                .map_or_else(BTreeMap::new, |spec| spec.labels.clone()),
+            labels: job.map_or_else(BTreeMap::new, |spec| spec.labels.clone()),
         }
     }
 

@@ -76,6 +76,8 @@ impl Owner {
         now: MonoTime,
         turn: &mut Turn,
     ) {
+        let bill = grant.row.as_ref();
+        let bill = bill.map(|row| Box::new(self.bill_of_grant(&grant, row)));
         let claim = Claim {
             node: grant.node,
             slot: grant.slot,
@@ -87,9 +89,12 @@ impl Owner {
             Some(GrantWork::App { .. }) | None => Use::Played,
         };
         let phase = phase_of(&claim, (presence, used), granted_at, now);
-        let (Some(row), Some(phase), false) =
-            (grant.row, phase, self.sessions.contains_key(&grant.session))
-        else {
+        let (Some(row), Some(bill), Some(phase), false) = (
+            grant.row,
+            bill,
+            phase,
+            self.sessions.contains_key(&grant.session),
+        ) else {
             let held = (&claim.node, claim.epoch);
             push_stop(&grant.session, held, reason, now, turn);
             return;
@@ -118,6 +123,7 @@ impl Owner {
             claim,
             row,
             gpus: grant.gpus,
+            bill,
             phase,
             granted_at,
             stop,

@@ -119,6 +119,9 @@ pub(super) async fn a_job_that_the_ledger_lost_is_back_from_its_grant(place: Pla
     let mut lost = lost(&node, 0, 7);
     let job = Box::new(spec());
     lost.row.work = GrantWork::Job { job };
+    lost.bill.item = Item::Job(spec().image);
+    lost.bill.labels = spec().labels;
+    lost.bill.metered.gpus = vec!["H200".to_owned()];
     (lost.row.disk_mib, lost.gpus) = (512, vec!["GPU-1".to_owned()]);
     assert_eq!(store.write(readmit(&lost)).await, Applied::Done);
     let back = row(&store, &lost.session).await;
@@ -129,4 +132,34 @@ pub(super) async fn a_job_that_the_ledger_lost_is_back_from_its_grant(place: Pla
     let held = held.held_by.unwrap();
     assert_eq!((held.disk_mib, held.gpus), (512, 1));
     assert_eq!(held.gpu_uuids, ["GPU-1"]);
+    let usage = store.ledger.usage_lines(usage::all()).await.unwrap();
+    let [UsageLine::Claim(line)] = &*usage else {
+        panic!("{usage:?}");
+    };
+    assert_eq!(line.bill, *lost.bill, "it costs what it did");
+}
+
+/// As a broker wrote it that knew no more of a job that came back.
+pub(super) async fn usage_that_names_no_item_is_a_jobs(place: Place) {
+    let store = Store::open(place).await;
+    let node = store.node(1, 2_000).await;
+    let job = job();
+    store.write(create(&job, "k", None)).await;
+    let begun = Op::BeginUsage {
+        session: job.id.clone(),
+        claim: reserve(&node, 0, &job).claim,
+        bill: usage::bill(&session()),
+        at: MonoTime(1_000_000),
+    };
+    store.write(begun).await;
+    let mut beside = store.place.connect().await;
+    sqlx::query("UPDATE usage_interval SET app_id = ''")
+        .execute(&mut beside)
+        .await
+        .unwrap();
+    let usage = store.ledger.usage_lines(usage::all()).await.unwrap();
+    let [UsageLine::Claim(line)] = &*usage else {
+        panic!("{usage:?}");
+    };
+    assert_eq!(line.bill.item, Item::Job(String::new()));
 }

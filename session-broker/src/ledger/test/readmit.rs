@@ -24,7 +24,7 @@ pub(super) fn lost(node: &NodeRow, slot: usize, epoch: u64) -> Readmit {
     let granted_at = MonoTime(GRANTED_MS * 1000);
     Readmit {
         session: row.id.clone(),
-        user: row.user,
+        user: row.user.clone(),
         row: GrantRow {
             tenant: None,
             work,
@@ -36,6 +36,7 @@ pub(super) fn lost(node: &NodeRow, slot: usize, epoch: u64) -> Readmit {
             gpus: 0,
         },
         gpus: Vec::new(),
+        bill: usage::bill(&row),
         phase: Phase::Ready {
             run: Run {
                 held: Held {

@@ -1,9 +1,12 @@
 //! Usage as a bill has it: what a day comes to, what outlives what, prices, budgets.
 
+use super::identity::{change, tenant_row};
 use super::*;
+use crate::budgets::{self, Payer};
 use nearlight_protocol::usage::UsageFacts;
 use nearlight_session::bill::{Charge, Held, Metered, Range, RateBook, RateCard, Rates};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -369,6 +372,65 @@ pub(super) async fn a_budget_is_of_a_session_that_lives_and_of_its_holder(place:
     };
     store.write(ended).await;
     assert_eq!(store.ledger.budgeted().await.unwrap(), []);
+}
+
+pub(super) async fn budgets_wait_for_no_callers_long_question(place: Place) {
+    let store = Store::open(place).await;
+    let busy = store.ledger.long_reader().await;
+    let waits = store.ledger.usage_lines(all());
+    let looked = async {
+        let budgeted = store.ledger.budgeted().await.unwrap();
+        (budgeted, store.ledger.spent_lines(all()).await.unwrap())
+    };
+    tokio::select! {
+        biased;
+        rows = waits => panic!("{rows:?} read beside another long question"),
+        looked = looked => assert_eq!(looked, (Vec::new(), Vec::new())),
+    }
+    drop(busy);
+}
+
+/// Usage of one tenant that cannot be read.
+pub(super) async fn a_tenant_whose_usage_cannot_be_read_holds_up_no_other_budget(place: Place) {
+    let store = Store::open(place).await;
+    let node = store.node(2, 64_000).await;
+    let tenants = ["a", "b"].map(tenant_row);
+    let card =
+        r#"{"currency":"EUR","slot":1000000,"cpu_core":0,"mem_gib":0,"gpu_other":0,"gpu":{}}"#;
+    let mut ops = vec![Op::PutRateCard {
+        declared_ms: 0,
+        card: card.to_owned(),
+        at_ms: 0,
+    }];
+    for (slot, tenant) in tenants.iter().enumerate() {
+        let row = SessionRow {
+            tenant: Some(tenant.id.clone()),
+            ..session()
+        };
+        ops.push(change(IdentityChange::AddTenant(tenant.clone())));
+        ops.push(create(&row, "k", None));
+        ops.push(begin(&row, &claim(&node, slot, 1), 1_000));
+    }
+    store.ledger.write(ops).await.unwrap();
+    let ledger: Arc<dyn Ledger> = Arc::new(store.ledger);
+    let due = |tenant: &TenantRow| Payer::Tenant(tenant.id.clone());
+    let look = budgets::look(&ledger, &mut HashMap::new(), 2_000).await;
+    let look = look.unwrap();
+    assert_eq!((look.dues.len(), look.unread.len()), (2, 0), "{look:?}");
+
+    let mut beside = store.place.connect().await;
+    let spoil = format!(
+        "UPDATE usage_interval SET kind = 'none' WHERE tenant_id = '{}'",
+        tenants[0].id
+    );
+    let spoil = sqlx::AssertSqlSafe(spoil);
+    sqlx::raw_sql(spoil).execute(&mut beside).await.unwrap();
+    let look = budgets::look(&ledger, &mut HashMap::new(), 2_000).await;
+    let look = look.unwrap();
+    let payers: Vec<_> = look.dues.iter().map(|due| due.payer.clone()).collect();
+    assert_eq!(payers, [due(&tenants[1])], "{look:?}");
+    assert_eq!(look.unread.len(), 1);
+    assert_eq!(look.unread[0].0, tenants[0].id);
 }
 
 /// An older broker names no slot and none of what a bill needs beside; it may still run beside this one.

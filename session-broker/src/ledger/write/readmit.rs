@@ -8,7 +8,7 @@
 //! shown (`slot.raised`) was claimed by nobody. What does not come back is stopped, in the same transaction.
 
 use super::jobs::{self, Job};
-use super::{gpus, orders, quotas, work};
+use super::{gpus, orders, quotas, usage, work};
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{APP, JOB, PhaseRow, epoch_column, ms, to_ms};
@@ -69,16 +69,6 @@ const INSERT_CLAIM: &str = "
 const TAKE_QUOTAS: &str = "
     UPDATE quota SET used = quota.used + 1 FROM {rows user_id text}
     WHERE quota.user_id = r.user_id";
-
-const BEGIN_USAGE: &str = "
-    INSERT INTO usage_interval (session_id, slot_id, epoch, user_id, tenant_id, app_id, node_id,
-        region, cpu_milli, mem_mib, began_ms)
-    SELECT r.session_id, r.slot_id, r.epoch, r.user_id, r.tenant_id, r.app_id, r.node_id,
-        COALESCE(n.region, ''), r.cpu_milli, r.mem_mib, r.granted_ms
-    FROM {rows session_id text, slot_id text, epoch bigint, user_id text, tenant_id text,
-        app_id text, node_id text, cpu_milli bigint, mem_mib bigint, granted_ms bigint}
-    LEFT JOIN node n ON n.node_id = r.node_id
-    WHERE TRUE ON CONFLICT DO NOTHING";
 
 /// Of the slot's sessions before, the end was lost with this one's beginning.
 const END_USAGE_BEFORE: &str = "
@@ -189,7 +179,14 @@ pub(crate) async fn readmit(
                 jobs::add(tx, &[&job]).await?;
             }
             take_quotas(tx, &row[0]).await?;
-            tx.run(BEGIN_USAGE, &row).await?;
+            let Readmit {
+                session,
+                claim,
+                bill,
+                ..
+            } = readmit;
+            let begun = usage::Begin::new(session, claim, bill, readmit.granted_at)?;
+            usage::begin(tx, &[begun]).await?;
             tx.run(END_USAGE_BEFORE, &row).await?;
         } else {
             tx.undo().await?;
