@@ -29,6 +29,8 @@ mod courier;
 mod feed;
 mod lease;
 mod listener;
+mod passage;
+mod socket;
 mod watch;
 
 pub(crate) use client::{AT_HAND, AWAITED, PeerClient, PeerError};
@@ -37,6 +39,7 @@ use feed::follow;
 pub(crate) use feed::{FLEET_PATH, Hub, Item, Shared};
 pub(crate) use lease::{LEDGER_PATH, Lease, can_write};
 pub(crate) use listener::PeerListener;
+pub(crate) use passage::{Passages, Way};
 pub(crate) use watch::Watch;
 
 use crate::ledger::{BrokerId, BrokerRow, Decided};
@@ -98,18 +101,20 @@ pub(crate) fn peer_events() -> (mpsc::Sender<PeerEvent>, mpsc::Receiver<PeerEven
 pub(crate) struct Peers {
     me: BrokerId,
     pub(crate) client: PeerClient,
-    /// Where those that are there are reached. Held for a look-up.
-    addresses: RwLock<BTreeMap<BrokerId, String>>,
+    /// The ways to those that are there. Held for a look-up.
+    ways: RwLock<BTreeMap<BrokerId, Way>>,
+    passages: Passages,
     /// Held for a look-up.
     holders: Mutex<HashMap<SessionId, BrokerId>>,
 }
 
 impl Peers {
-    pub(crate) fn new(me: BrokerId, client: PeerClient) -> Self {
+    pub(crate) fn new(me: BrokerId, client: PeerClient, passages: Passages) -> Self {
         Self {
             me,
             client,
-            addresses: RwLock::default(),
+            ways: RwLock::default(),
+            passages,
             holders: Mutex::default(),
         }
     }
@@ -120,22 +125,38 @@ impl Peers {
 
     /// Where a peer that is there is reached.
     pub(crate) fn address(&self, peer: &BrokerId) -> Option<String> {
-        let addresses = self.addresses.read();
-        let addresses = addresses.unwrap_or_else(PoisonError::into_inner);
-        addresses.get(peer).cloned()
+        self.way(peer).map(|way| way.address)
+    }
+
+    /// The way of callers to a peer that is there.
+    pub(crate) fn way(&self, peer: &BrokerId) -> Option<Way> {
+        let ways = self.ways.read().unwrap_or_else(PoisonError::into_inner);
+        ways.get(peer).cloned()
     }
 
     /// Those that are there, this one excepted.
     pub(crate) fn all(&self) -> Vec<(BrokerId, String)> {
-        let addresses = self.addresses.read();
-        let addresses = addresses.unwrap_or_else(PoisonError::into_inner);
-        let peers = addresses.iter().map(|(id, at)| (id.clone(), at.clone()));
-        peers.collect()
+        let ways = self.ways.read().unwrap_or_else(PoisonError::into_inner);
+        let peers = ways.iter();
+        peers
+            .map(|(id, way)| (id.clone(), way.address.clone()))
+            .collect()
     }
 
+    /// Those that are there from now on. What is under way to others is over.
     fn set_addresses(&self, now: BTreeMap<BrokerId, String>) {
-        let addresses = self.addresses.write();
-        *addresses.unwrap_or_else(PoisonError::into_inner) = now;
+        let mut ways = self.ways.write().unwrap_or_else(PoisonError::into_inner);
+        ways.retain(|peer, way| {
+            let stays = now.get(peer) == Some(&way.address);
+            if !stays {
+                way.gone.cancel();
+            }
+            stays
+        });
+        for (peer, address) in now {
+            let way = || Way::new(address, self.passages);
+            ways.entry(peer).or_insert_with(way);
+        }
     }
 
     /// Who held a session when it was last looked up.

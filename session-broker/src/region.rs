@@ -4,7 +4,8 @@ use crate::config::{Config, Peers as PeersConfig};
 use crate::http::{Api, Region, peer_service};
 use crate::ledger::{BrokerId, Ledger};
 use crate::peers::{
-    Courier, Hub, Lease, Offer, PeerClient, PeerEvent, PeerListener, Peers, Watch, peer_events,
+    Courier, Hub, Lease, Offer, Passages, PeerClient, PeerEvent, PeerListener, Peers, Watch,
+    peer_events,
 };
 use crate::sessions::SharingParts;
 use crate::tokens::Signer;
@@ -45,7 +46,8 @@ impl Joining {
     ) -> anyhow::Result<Self> {
         let server = identity.server_config()?;
         let client = identity.client_config()?;
-        let listener = PeerListener::bind(peers.listen, server)
+        let passages = Passages::of(&config.limits);
+        let listener = PeerListener::bind(peers.listen, server, passages)
             .await
             .with_context(|| format!("cannot listen on {}", peers.listen))?;
         let listen = listener.local_addr()?;
@@ -62,7 +64,11 @@ impl Joining {
             listener,
             listen,
             address: peers.address.clone().unwrap_or(listen.to_string()),
-            peers: Arc::new(Peers::new(config.name.clone(), PeerClient::new(client))),
+            peers: Arc::new(Peers::new(
+                config.name.clone(),
+                PeerClient::new(client),
+                passages,
+            )),
             hub,
             dead_after: peers.dead_after,
             away: watch::Sender::new(false),

@@ -6,6 +6,7 @@
 use super::Jobs;
 use super::serve::{Asked, Given, nothing};
 use crate::http::{CLIENT, Elsewhere};
+use crate::peers::PeerError;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -71,11 +72,18 @@ pub(super) async fn elsewhere(
         .path_and_query()
         .map_or("/", |path| path.as_str());
     let path = path.to_owned();
+    let (client, from) = (&holder.client, peer.0.ip());
     let sent = holder
-        .client
-        .ask(&holder.address, &path, request, ANSWERED_WITHIN);
-    let mut answer = match sent.await {
-        Ok(answer) => answer,
+        .way
+        .hand_on(client, (&path, request), from, ANSWERED_WITHIN);
+    let (mut answer, passage) = match sent.await {
+        Ok(answered) => answered,
+        Err(PeerError::Full) => {
+            crate::metrics::forwarded("full");
+            let detail = "Too much is under way to the job's broker. Try again.";
+            let refused = ProblemResponse::new(ProblemType::TooManyRequests, detail);
+            return Err(refused.retry_after_s(1));
+        }
         Err(error) => {
             jobs.api.moved_on(&session);
             return Err(away(&holder).caused_by(error));
@@ -98,14 +106,17 @@ pub(super) async fn elsewhere(
         let stop = jobs.shutdown.token();
         jobs.shutdown.spawn(async move {
             let seen = AtomicU64::new(0);
-            if let Err(error) = splice((caller, node), &seen, stop).await {
-                tracing::debug!(%error, "a changed connection ended");
+            tokio::select! {
+                joined = splice((caller, node), &seen, stop) => if let Err(error) = joined {
+                    tracing::debug!(%error, "a changed connection ended");
+                },
+                () = passage.gone() => {}
             }
         });
         let response = (StatusCode::SWITCHING_PROTOCOLS, head.headers);
         return Ok(response.into_response());
     }
-    Ok(Response::from_parts(head, Body::new(body)))
+    Ok(Response::from_parts(head, passage.body(body, None)))
 }
 
 type Change = Option<(HeaderValue, hyper::upgrade::OnUpgrade)>;

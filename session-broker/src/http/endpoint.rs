@@ -8,7 +8,7 @@ use super::problem::{Refusal, bad_request, not_found, session_over, store_failed
 use super::serve::Peer;
 use crate::access::Permission;
 use crate::ledger::{Applied, BrokerId, Op, SpentTicket};
-use crate::peers::PeerClient;
+use crate::peers::{PeerClient, Way};
 use crate::sessions::JobEndpoint;
 use crate::tunnels::Place;
 use axum::Json;
@@ -122,8 +122,7 @@ fn port_of(endpoint: &JobEndpoint, name: String) -> Result<String, Refusal> {
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
     pub(crate) name: BrokerId,
-    /// `HOST:PORT`.
-    pub(crate) address: String,
+    pub(crate) way: Way,
     pub(crate) client: PeerClient,
 }
 
@@ -218,10 +217,10 @@ impl Api {
         let Some(name) = self.session_holder(region, session, peer).await? else {
             return Ok(None);
         };
-        let address = region.peers.address(&name);
-        Ok(address.map(|address| Elsewhere {
+        let way = region.peers.way(&name);
+        Ok(way.map(|way| Elsewhere {
             name,
-            address,
+            way,
             client: region.peers.client.clone(),
         }))
     }

@@ -8,7 +8,9 @@
 use super::Api;
 use super::caller::{RateKey, bearer, nobody};
 use super::inside::onward;
-use super::problem::{Refusal, node_unreachable, not_found, store_failed, ticket_invalid};
+use super::problem::{
+    Refusal, node_unreachable, not_found, store_failed, ticket_invalid, too_many,
+};
 use super::serve::Peer;
 use crate::ledger::{BrokerId, SessionRow};
 use crate::peers::{AT_HAND, AWAITED, Hub, PeerError, PeerEvent, Peers};
@@ -35,6 +37,11 @@ pub(crate) const CLIENT: HeaderName = HeaderName::from_static("x-nearlight-clien
 /// How long a request waits for a session that was given to this broker a moment ago.
 const TAKE_UP_WITHIN: Duration = Duration::from_secs(8);
 const TAKE_UP_LOOK: Duration = Duration::from_millis(10);
+/// The events of a session. Its holder pings every 15 s: past three pings it hangs, or its machine is gone.
+const EVENTS: &str = "/events";
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// When to try again where callers have too much under way to another broker.
+pub(super) const RETRY_AFTER_S: u32 = 1;
 /// What a connection means for itself alone (RFC 9110 section 7.6.1), and what is written anew.
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
@@ -285,6 +292,10 @@ impl Api {
                     crate::metrics::forwarded("answered");
                     return Ok(answer);
                 }
+                Err(Unreachable::Peer(PeerError::Full)) => {
+                    crate::metrics::forwarded("full");
+                    return Err(too_many(RETRY_AFTER_S));
+                }
                 Err(error) => {
                     tracing::info!(broker = %holder, error = &error as &dyn std::error::Error,
                         "cannot forward a request");
@@ -358,7 +369,7 @@ impl Region {
         body: Bytes,
         from: Peer,
     ) -> Result<Response, Unreachable> {
-        let address = self.peers.address(holder).ok_or(Unreachable::Gone)?;
+        let way = self.peers.way(holder).ok_or(Unreachable::Gone)?;
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = head.method.clone();
         *request.headers_mut() = as_handed_on(head.headers.clone(), from);
@@ -367,14 +378,22 @@ impl Region {
         let is_at_hand =
             !path.contains("/whep") && !path.ends_with("/probe") && !path.contains("/logs");
         let within = if is_at_hand { AT_HAND } else { AWAITED };
-        let asked = self.peers.client.ask(&address, path, request, within);
-        let answer = asked.await?;
+        let client = &self.peers.client;
+        let asked = way.hand_on(client, (path, request), from.0.ip(), within);
+        let (answer, passage) = asked.await?;
         let (mut head, body) = answer.into_parts();
+        let is_pinged = is_events(&head.headers) && path.ends_with(EVENTS);
         HOP_BY_HOP.iter().for_each(|name| {
             head.headers.remove(name);
         });
-        Ok(Response::from_parts(head, Body::new(body)))
+        let body = passage.body(body, is_pinged.then_some(SILENCE_MAX));
+        Ok(Response::from_parts(head, body))
     }
+}
+
+fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// A caller's headers as a peer gets them: a word of ours in them is ours, for the peer believes it.

@@ -1,5 +1,9 @@
 //! Requests to peers: HTTP/1.1 over mTLS, on connections that are kept.
+//!
+//! A broker's own words go on connections of their own, which say so ([`OWN_WORDS`]): what callers hold for as long as
+//! they like is beside them, and takes none of their room.
 
+use super::socket::watched;
 use axum::body::Body;
 use axum::http::{Request, Response, Uri};
 use hyper::body::Incoming;
@@ -29,6 +33,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 pub(crate) const AT_HAND: Duration = Duration::from_secs(3);
 /// To the head of an answer for which the peer waits itself: an edge's takes up to 10 s.
 pub(crate) const AWAITED: Duration = Duration::from_secs(15);
+/// Says in the TLS handshake that a connection is for what brokers say to each other. Without it, it is for callers; a
+/// broker of before says it of none.
+pub(super) const OWN_WORDS: &[u8] = b"nearlight-peer/1";
 /// Idle connections a peer, and for how long.
 const IDLE_MAX: usize = 16;
 const IDLE_FOR: Duration = Duration::from_secs(60);
@@ -44,13 +51,28 @@ pub(crate) enum PeerError {
     Request(#[from] axum::http::Error),
     /// It took too long.
     #[error("the peer did not answer in time")]
-    Late,
+    Late(#[from] Late),
+    /// The answer broke off.
+    #[error("the answer broke off")]
+    Broken(#[source] hyper::Error),
+    /// It went away meanwhile.
+    #[error("the peer is gone")]
+    Gone,
+    /// Callers hold as many answers of it as they may.
+    #[error("callers have too much under way to the peer")]
+    Full,
 }
+
+/// It took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing came in time")]
+pub(crate) struct Late;
 
 /// Asks peers.
 #[derive(Clone)]
 pub(crate) struct PeerClient {
-    client: Client<Connector, Body>,
+    own: Client<Connector, Body>,
+    for_callers: Client<Connector, Body>,
 }
 
 impl fmt::Debug for PeerClient {
@@ -62,20 +84,47 @@ impl fmt::Debug for PeerClient {
 impl PeerClient {
     /// With an identity of our CA; only peers of that CA are believed.
     pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_FOR)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .build(Connector(tls));
-        Self { client }
+        let mut own = ClientConfig::clone(&tls);
+        own.alpn_protocols = vec![OWN_WORDS.to_vec()];
+        let over = |tls| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_FOR)
+                .pool_max_idle_per_host(IDLE_MAX)
+                .build(Connector(tls))
+        };
+        Self {
+            own: over(Arc::new(own)),
+            for_callers: over(tls),
+        }
     }
 
-    /// Sends a request to the peer at `address` (`HOST:PORT`); its URI is `path`, with its query. The
-    /// head of the answer comes `within` that time; its body may go on for ever.
+    /// Says something of this broker's own to the peer at `address` (`HOST:PORT`); its URI is `path`. The head of the
+    /// answer comes `within` that time; its body may go on for ever.
     pub(crate) async fn ask(
         &self,
         address: &str,
         path: &str,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<Response<Incoming>, PeerError> {
+        Self::send(&self.own, (address, path), request, within).await
+    }
+
+    /// The same in a caller's name; `path` has its query.
+    pub(super) async fn ask_for_caller(
+        &self,
+        address: &str,
+        path: &str,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<Response<Incoming>, PeerError> {
+        Self::send(&self.for_callers, (address, path), request, within).await
+    }
+
+    async fn send(
+        client: &Client<Connector, Body>,
+        (address, path): (&str, &str),
         mut request: Request<Body>,
         within: Duration,
     ) -> Result<Response<Incoming>, PeerError> {
@@ -84,8 +133,8 @@ impl PeerClient {
             .authority(address)
             .path_and_query(path)
             .build()?;
-        let answer = tokio::time::timeout(within, self.client.request(request)).await;
-        Ok(answer.map_err(|_| PeerError::Late)??)
+        let answer = tokio::time::timeout(within, client.request(request)).await;
+        Ok(answer.map_err(|_| Late)??)
     }
 }
 
@@ -115,7 +164,7 @@ impl Service<Uri> for Connector {
 async fn dial(tls: TlsConnector, uri: Uri) -> io::Result<PeerSocket> {
     let address = uri.authority().map(ToString::to_string).unwrap_or_default();
     let tcp = TcpStream::connect(address).await?;
-    tcp.set_nodelay(true)?;
+    watched(&tcp)?;
     let name = ServerName::try_from(NAME).expect("a constant of ours is a DNS name");
     let stream = tls.connect(name, tcp).await?;
     Ok(PeerSocket(TokioIo::new(stream)))

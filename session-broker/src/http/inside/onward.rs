@@ -4,11 +4,11 @@
 //! WebSocket is not; whoever is told that the session moved asks again.
 
 use super::super::Api;
-use super::super::forward::{CLIENT, Region};
-use super::super::problem::{Refusal, node_unreachable};
+use super::super::forward::{CLIENT, RETRY_AFTER_S, Region};
+use super::super::problem::{Refusal, node_unreachable, too_many};
 use super::super::serve::Peer;
 use crate::ledger::BrokerId;
-use axum::body::Body;
+use crate::peers::PeerError;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -40,7 +40,7 @@ pub(in super::super) async fn hand_on(
         crate::metrics::forwarded("unreachable");
         node_unreachable()
     };
-    let address = region.peers.address(holder).ok_or_else(away)?;
+    let way = region.peers.way(holder).ok_or_else(away)?;
     let to = upgrade_of(request.headers());
     let caller = to.is_some().then(|| hyper::upgrade::on(&mut request));
     let path = request.uri().path_and_query();
@@ -62,11 +62,15 @@ pub(in super::super) async fn hand_on(
     if let Ok(id) = HeaderValue::from_str(current_request().as_str()) {
         headers.insert(REQUEST_ID_HEADER, id);
     }
-    let asked = region
-        .peers
-        .client
-        .ask(&address, &path, onward, ANSWERED_WITHIN);
-    let mut answer = asked.await.map_err(|error| away().caused_by(error))?;
+    let client = &region.peers.client;
+    let asked = way.hand_on(client, (&path, onward), from.0.ip(), ANSWERED_WITHIN);
+    let (mut answer, passage) = asked.await.map_err(|error| match error {
+        PeerError::Full => {
+            crate::metrics::forwarded("full");
+            too_many(RETRY_AFTER_S)
+        }
+        error => away().caused_by(error),
+    })?;
     if answer.status() == StatusCode::MISDIRECTED_REQUEST {
         return Err(away());
     }
@@ -82,13 +86,16 @@ pub(in super::super) async fn hand_on(
         let stop = api.stop.clone();
         api.inside.tasks.spawn(async move {
             let seen = AtomicU64::new(0);
-            if let Err(error) = splice((caller, node), &seen, stop).await {
-                tracing::debug!(%error, "a command's connection ended");
+            tokio::select! {
+                joined = splice((caller, node), &seen, stop) => if let Err(error) = joined {
+                    tracing::debug!(%error, "a command's connection ended");
+                },
+                () = passage.gone() => {}
             }
         });
         return Ok((StatusCode::SWITCHING_PROTOCOLS, head.headers).into_response());
     }
-    Ok(Response::from_parts(head, Body::new(body)))
+    Ok(Response::from_parts(head, passage.body(body, None)))
 }
 
 #[cfg(test)]

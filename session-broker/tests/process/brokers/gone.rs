@@ -55,3 +55,25 @@ async fn a_key_whose_session_is_at_a_broker_that_hangs_is_not_said_to_be_over() 
     })
     .await;
 }
+
+/// Whose machine says nothing more: nothing is closed, and nothing comes.
+#[tokio::test]
+async fn who_watches_through_another_broker_hears_that_the_holder_hangs() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let there = Client::guest(b.listen).await;
+    let here = at(&there, &a);
+    let _edge = shared.edge(1, &b, &[&here, &there]).await;
+    let session = id(&there.create("demo").await);
+    let mut events = here.events(&session).await;
+    events.next().await;
+    b.signal("-STOP").await;
+    while events.next_or_end().await.is_some() {}
+    // Whoever asks again is answered where the session is by then.
+    eventually("its new holder", || async {
+        here.get(&path(&session)).await.status == 200
+    })
+    .await;
+    here.events(&session).await.next().await;
+    b.signal("-CONT").await;
+}
