@@ -34,6 +34,7 @@ use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::tunnels::Tunnels;
+use crate::upkeep::Upkeep;
 use crate::verdicts::{StakeTerms, Verdicts};
 use crate::watch::WatchLinks;
 use crate::webhooks::{self, Deliverer};
@@ -345,6 +346,13 @@ fn keep(api: &Arc<Api>, directory: Arc<Directory>, config: &Config, shutdown: &S
     shutdown.spawn(api.links.clone().run(directory, api.clock, stop()));
     let (ledger, sessions) = (api.ledger.clone(), api.sessions.clone());
     shutdown.spawn(budgets::keep(ledger, sessions, api.clock, stop()));
+    let upkeep = Upkeep {
+        ledger: api.ledger.clone(),
+        peers: api.region.as_ref().map(|region| region.peers.clone()),
+        clock: api.clock,
+        retain_ms: config.sessions.retain_ms(),
+    };
+    shutdown.spawn(upkeep.keep(stop()));
     shutdown.spawn(credentials::keep(api.clone(), config.audit, stop()));
     if let Some(checks) = &api.checks {
         shutdown.spawn(checks::keep(checks.clone(), stop()));

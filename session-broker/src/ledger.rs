@@ -69,6 +69,7 @@ mod read_volumes;
 mod read_webhooks;
 mod readers;
 mod receipts;
+mod remains;
 mod reseal;
 mod resources;
 mod schema;
@@ -110,6 +111,7 @@ pub use receipts::{
     Advance, DirectoryKey, DirectoryRows, EvidenceRow, LogChange, LogRow, ReceiptQuery, ReceiptRow,
     SessionReceiptRow,
 };
+pub use remains::Remains;
 pub use reseal::{ResealCount, Resealed, SealedFor, reseal_beside};
 pub use resources::{Amounts, Beyond, Resource};
 pub use share::{BrokerId, BrokerRow, Member, NotABroker};

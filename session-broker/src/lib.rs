@@ -63,6 +63,7 @@ mod secret;
 mod sessions;
 mod stakes;
 mod tunnels;
+mod upkeep;
 mod usage;
 mod verdicts;
 mod watch;

@@ -29,6 +29,7 @@ const PEERS: &str = "broker_peers";
 const GIVEN_UP: &str = "broker_peers_given_up_total";
 const SENT_AWAY: &str = "broker_nodes_sent_away";
 const LAPSES: &str = "broker_ledger_lapses_total";
+const SWEEP_BEHIND: &str = "broker_sweep_behind_seconds";
 const FORWARDED: &str = "broker_forwarded_requests_total";
 const OUTBOX_FULL: &str = "broker_outbox_full_total";
 const TUNNELS: &str = "broker_tunnels";
@@ -93,6 +94,10 @@ pub(crate) fn describe() {
     describe_counter!(
         LAPSES,
         "Looks at a ledger out of reach, by whether another broker reaches it."
+    );
+    describe_gauge!(
+        SWEEP_BEHIND,
+        "For how long the oldest ended session is to be gone from the ledger, and is not."
     );
     describe_counter!(
         FORWARDED,
@@ -193,6 +198,10 @@ pub(crate) fn nodes_sent_away(away: bool) {
 
 pub(crate) fn lease_lapsed(reached_by: &'static str) {
     counter!(LAPSES, "reached_by" => reached_by).increment(1);
+}
+
+pub(crate) fn sweep_behind_s(seconds: u64) {
+    gauge!(SWEEP_BEHIND).set(seconds as f64);
 }
 
 pub(crate) fn forwarded(outcome: &'static str) {

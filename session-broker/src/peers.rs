@@ -47,6 +47,7 @@ use crate::nearness::Shown;
 use crate::sessions::Occupancy;
 use nearlight_protocol::id::{NodeId, SessionId};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use tokio::sync::mpsc;
 
@@ -104,6 +105,7 @@ pub(crate) struct Peers {
     /// The ways to those that are there. Held for a look-up.
     ways: RwLock<BTreeMap<BrokerId, Way>>,
     passages: Passages,
+    is_home: AtomicBool,
     /// Held for a look-up.
     holders: Mutex<HashMap<SessionId, BrokerId>>,
 }
@@ -115,12 +117,18 @@ impl Peers {
             client,
             ways: RwLock::default(),
             passages,
+            is_home: AtomicBool::new(false),
             holders: Mutex::default(),
         }
     }
 
     pub(crate) fn me(&self) -> &BrokerId {
         &self.me
+    }
+
+    /// Whether this broker is the home of the queue.
+    pub(crate) fn is_home(&self) -> bool {
+        self.is_home.load(Ordering::Relaxed)
     }
 
     /// Where a peer that is there is reached.

@@ -210,6 +210,7 @@ impl Api {
             | Applied::BeyondTenant(_)
             | Applied::RaceLost
             | Applied::TicketSpent
+            | Applied::Removed { .. }
             | Applied::Skipped => Ok(()),
         }
     }

@@ -80,7 +80,7 @@ struct Level<'a> {
     checks: Vec<super::checks::Change<'a>>,
     notices: Vec<&'a Notice>,
     moved: Vec<jobs::Opened<'a>>,
-    upkeep: Vec<upkeep::Upkeep>,
+    upkeep: Vec<(At, upkeep::Upkeep)>,
 }
 
 /// Carries out `group` in the open transaction, as `me`: one answer a change, in order.
@@ -352,13 +352,10 @@ impl<'a> Level<'a> {
             | Op::Notify(_)
             | Op::CountMove { .. }
             | Op::ForgetSecrets { .. } => self.take_kept(at, op),
-            Op::SweepEnded {
-                before,
-                sessions_max,
-            } => self
-                .upkeep
-                .push(upkeep::Upkeep::Sweep(*before, *sessions_max)),
-            Op::Prune { before } => self.upkeep.push(upkeep::Upkeep::Prune(*before)),
+            Op::SweepEnded { .. } | Op::Prune { .. } => {
+                self.upkeep
+                    .extend(upkeep::Upkeep::of(op).map(|upkeep| (at, upkeep)));
+            }
             Op::CreateSession { .. }
             | Op::Reserve(_)
             | Op::Readmit(_)
@@ -451,7 +448,7 @@ impl<'a> Level<'a> {
         receipts::change(tx, &self.log, answers).await?;
         checks::change(tx, &self.checks, answers).await?;
         share::seize(tx, &self.seized, answers).await?;
-        upkeep::carry_out(tx, &self.upkeep).await
+        upkeep::carry_out(tx, &self.upkeep, answers).await
     }
 }
 

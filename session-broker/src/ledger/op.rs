@@ -3,7 +3,7 @@
 use super::{
     AppChange, AuditRow, Beyond, Bill, BrokerId, BrokerRow, CheckChange, Credential,
     CredentialHash, IdentityChange, JoinTokenRow, LogChange, Notice, OutsideChange, Reclaim,
-    Redeemed, SessionRow, SpentTicket, TakeVolume, VolumesSeen, WatchLinkRow,
+    Redeemed, Remains, SessionRow, SpentTicket, TakeVolume, VolumesSeen, WatchLinkRow,
 };
 use nearlight_protocol::app::AppSpec;
 use nearlight_protocol::control::{Inventory, Order};
@@ -330,17 +330,21 @@ pub enum Op {
         /// When.
         at: MonoTime,
     },
-    /// Sessions that ended long ago go, with their claims, usage, tickets and watch links.
+    /// Sessions that ended long ago go, with their claims, tickets and watch links: [`Applied::Removed`].
     SweepEnded {
         /// Those that ended before go.
         before: MonoTime,
         /// How many at most: a transaction must not hold up the others.
         sessions_max: u32,
     },
-    /// Old idempotency keys, tickets, watch links and join tokens may go.
+    /// Old rows of a kind go: [`Applied::Removed`].
     Prune {
-        /// Those from before may.
+        /// Which kind.
+        what: Remains,
+        /// Those from before may; of some kinds only those from long before.
         before: MonoTime,
+        /// How many at most, as above.
+        rows_max: u32,
     },
 }
 
@@ -450,6 +454,13 @@ pub enum Applied {
         version: u32,
         /// Whether it was not there before.
         is_new: bool,
+    },
+    /// So much is gone.
+    Removed {
+        /// How many.
+        rows: u64,
+        /// When the oldest session was over that is due, too.
+        oldest_left: Option<MonoTime>,
     },
     /// The same key came before with another body.
     KeyReused,

@@ -380,8 +380,9 @@ mod test {
 
     #[test]
     fn a_sweep_stands_between_what_came_before_and_what_comes_after() {
-        let sweep = || Op::Prune {
+        let sweep = || Op::SweepEnded {
             before: MonoTime(0),
+            sessions_max: 1,
         };
         let a = [stop(1), stop(1), sweep(), stop(2)];
         let expected = [

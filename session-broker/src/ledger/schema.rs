@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 33] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 34] = [
     (
         1,
         "ledger",
@@ -139,6 +139,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 33] = [
         include_str!("../../migrations/0038_tenant_resources.sql"),
     ),
     (39, "runs", include_str!("../../migrations/0039_runs.sql")),
+    (
+        41,
+        "upkeep",
+        include_str!("../../migrations/0041_upkeep.sql"),
+    ),
     (
         42,
         "grounds",

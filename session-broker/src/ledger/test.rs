@@ -94,6 +94,7 @@ suite! {
     claims::i1_a_slot_is_never_booked_twice_however_many_try_at_once => i1_a_slot_is_never_booked_twice_however_many_try_at_once,
     claims::i1_claims_never_exceed_a_nodes_capacity => i1_claims_never_exceed_a_nodes_capacity,
     claims::i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race => i1_an_old_epoch_an_old_revision_and_an_unlisted_slot_lose_the_race,
+    lives::upkeep_goes_on_at_once_while_more_is_due => upkeep_goes_on_at_once_while_more_is_due,
     lives::i3_an_acked_reserve_is_visible_after_a_reopen => i3_an_acked_reserve_is_visible_after_a_reopen,
     claims::i4_a_released_reservation_gives_everything_back_once => i4_a_released_reservation_gives_everything_back_once,
     lives::i5_usage_is_from_the_acked_start_to_the_acked_stop => i5_usage_is_from_the_acked_start_to_the_acked_stop,
@@ -408,6 +409,15 @@ fn start_of(session: &SessionRow) -> Order {
         storage: None,
         pull: None,
     }))
+}
+
+/// Whatever there is of one kind, from before.
+fn prune(what: Remains, before: MonoTime) -> Op {
+    Op::Prune {
+        what,
+        before,
+        rows_max: 1000,
+    }
 }
 
 fn op(reserve: &Reserve) -> Op {

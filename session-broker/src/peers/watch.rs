@@ -7,6 +7,7 @@ use nearlight_kit::shutdown::Shutdown;
 use nearlight_protocol::id::NodeId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -151,6 +152,7 @@ impl Watch {
         let home = alive.keys().next().map_or(&me, |first| first.min(&me));
         let is_home = *home == me;
         let news = (self.home.as_ref() != Some(home)).then(|| home.clone());
+        self.peers.is_home.store(is_home, Ordering::Relaxed);
         crate::metrics::peers(alive.len());
         self.follow(&alive, shutdown);
         self.peers.set_addresses(alive);

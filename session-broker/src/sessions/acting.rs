@@ -130,6 +130,7 @@ impl Owner {
                 | Applied::NameTaken
                 | Applied::RaceLost
                 | Applied::TicketSpent
+                | Applied::Removed { .. }
                 | Applied::Missing
                 | Applied::Skipped => {
                     if applied == Applied::RaceLost {
@@ -207,6 +208,7 @@ impl Owner {
             | Applied::AppVersion { .. }
             | Applied::RaceLost
             | Applied::TicketSpent
+            | Applied::Removed { .. }
             | Applied::Missing
             | Applied::NameTaken
             | Applied::Skipped => {

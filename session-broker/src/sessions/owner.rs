@@ -49,13 +49,8 @@ const EDGE_EVENTS_A_REQUEST: usize = 5;
 const PUBLISH_EVERY_MS: u64 = 50;
 /// How often slots thaw, ETAs are told anew and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
-/// Housekeepings between two notes of which nodes are alive, and two prunings.
+/// Housekeepings between two notes of which nodes are alive.
 const SEEN_EVERY: u32 = 15;
-const PRUNE_EVERY: u32 = 1800;
-/// Sessions swept in one turn: a few milliseconds of the ledger's writer, every half minute.
-const SWEEP_MAX: u32 = 200;
-/// Idempotency keys and spent tickets are kept for a day.
-const PRUNE_AGE_MS: u64 = 24 * 3600 * 1000;
 
 /// What the owner is made of.
 #[derive(Debug)]
@@ -445,31 +440,10 @@ impl Owner {
             let nodes = attached.map(|n| (n.row.id.clone(), n.heard_at)).collect();
             turn.push(Op::SeenNodes { nodes, at: now }, Then::Nothing);
         }
-        if let Some(keep_ms) = self
-            .times
-            .retain_ms()
-            .filter(|_| self.sweeps() && self.is_home())
-        {
-            let before = MonoTime(now.0.saturating_sub(keep_ms * 1000));
-            let sweep = Op::SweepEnded {
-                before,
-                sessions_max: SWEEP_MAX,
-            };
-            turn.push(sweep, Then::Nothing);
-        }
-        if self.housekeepings.is_multiple_of(PRUNE_EVERY) && self.is_home() {
-            let before = MonoTime(now.0.saturating_sub(PRUNE_AGE_MS * 1000));
-            turn.push(Op::Prune { before }, Then::Nothing);
-        }
         // What was read before the ledger went back must not be told for longer than need be.
         turn.is_beat |= self.ledger.setbacks() != self.basis.setbacks;
         self.look_around(turn, self.housekeepings);
         self.set_gauges();
-    }
-
-    /// Whether it is time to look for sessions that ended long ago; at the start, too.
-    fn sweeps(&self) -> bool {
-        self.housekeepings % SEEN_EVERY == 1
     }
 
     /// When readers are to be told of nodes that have changed, if there are any.

@@ -311,6 +311,7 @@ impl Owner {
             | Applied::BeyondTenant(_)
             | Applied::NameTaken
             | Applied::TicketSpent
+            | Applied::Removed { .. }
             | Applied::Skipped => {
                 tracing::info!(node_id = %node, "the node attached to two brokers at once");
                 self.let_go(&HashSet::from([node]));

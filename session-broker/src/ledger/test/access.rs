@@ -59,7 +59,9 @@ pub(super) async fn so_many_watch_links_of_a_session_hold_and_a_revoked_one_leav
     assert_eq!(store.write(add(&late)).await, Applied::Done);
     assert_eq!(store.ledger.watch_link([1; 32]).await.unwrap(), Some(one));
     let before = MonoTime(2_500_000);
-    store.write(Op::Prune { before }).await;
+    for links in [Remains::ExpiredLinks, Remains::RevokedLinks] {
+        store.write(prune(links, before)).await;
+    }
     assert_eq!(store.ledger.watch_link([1; 32]).await.unwrap(), None);
     assert_eq!(store.ledger.watch_link([5; 32]).await.unwrap(), Some(late));
 }

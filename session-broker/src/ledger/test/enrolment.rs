@@ -51,9 +51,7 @@ pub(super) async fn a_join_token_works_once_whoever_is_first(place: Place) {
     let store = store.reopen().await;
     let used = store.ledger.join_token(HASH).await.unwrap().unwrap().used;
     assert_eq!(used, Some(first));
-    let before = |ms: u64| Op::Prune {
-        before: MonoTime(ms * 1_000),
-    };
+    let before = |ms: u64| prune(Remains::JoinTokens, MonoTime(ms * 1_000));
     store.write(before(2_000)).await;
     assert!(store.ledger.join_token(HASH).await.unwrap().is_some());
     store.write(before(2_001)).await;

@@ -1,6 +1,7 @@
 //! Sessions from their creation until they are swept.
 
 use super::*;
+use std::sync::Arc;
 
 pub(super) async fn an_idempotency_key_stands_for_one_session_of_one_body(place: Place) {
     let store = Store::open(place).await;
@@ -213,7 +214,9 @@ pub(super) async fn what_ended_long_ago_is_swept_in_batches_and_the_rest_stays(p
         let sessions = store.loaded().await.sessions;
         sessions.into_iter().map(|row| row.id).collect()
     };
-    store.write(sweep()).await;
+    let removed = |rows, oldest_left| Applied::Removed { rows, oldest_left };
+    let swept = store.write(sweep()).await;
+    assert_eq!(swept, removed(3, Some(MonoTime(4_000_000))));
     let mut expected = vec![live.id.clone(), ended[3].clone(), ended[4].clone()];
     expected.sort();
     assert_eq!(
@@ -223,12 +226,47 @@ pub(super) async fn what_ended_long_ago_is_swept_in_batches_and_the_rest_stays(p
     );
     assert_eq!(store.ledger.watch_link([1; 32]).await.unwrap(), None);
     assert!(store.ledger.watch_link([4; 32]).await.unwrap().is_some());
-    store.write(sweep()).await;
-    store.write(sweep()).await;
+    assert_eq!(store.write(sweep()).await, removed(1, None));
+    assert_eq!(store.write(sweep()).await, removed(0, None));
     let mut expected = vec![live.id, ended[4].clone()];
     expected.sort();
     assert_eq!(left().await, expected, "one ended too lately");
     // The slot's epochs go on from where they were.
     let node = store.ledger.node(node.id).await.unwrap().unwrap();
     assert_eq!(node.slots.values().next().unwrap().epoch, Epoch(1));
+}
+
+pub(super) async fn upkeep_goes_on_at_once_while_more_is_due(place: Place) {
+    let store = Store::open(place).await;
+    let (sessions, mut ops) = (2 * crate::upkeep::SESSIONS_MAX + 1, Vec::new());
+    for _ in 0..sessions {
+        let row = session();
+        ops.push(create(&row, "k", None));
+        ops.push(Op::SavePhase {
+            session: row.id,
+            phase: Phase::Ended {
+                reason: EndReason::PlayerEnded,
+                detail: String::new(),
+            },
+            starts_denied: 0,
+            at: MonoTime(1_000_000),
+        });
+    }
+    store.ledger.write(ops).await.unwrap();
+    let mut beside = store.place.connect().await;
+    let mut left = async || {
+        let count =
+            "SELECT (SELECT COUNT(*) FROM session) + (SELECT COUNT(*) FROM idempotency) AS n";
+        let row = sqlx::query(count).fetch_one(&mut beside).await.unwrap();
+        sqlx::Row::get::<i64, _>(&row, "n")
+    };
+    assert_eq!(left().await, 2 * i64::from(sessions));
+    let upkeep = crate::upkeep::Upkeep {
+        ledger: Arc::new(store.ledger),
+        peers: None,
+        clock: Clock::start(),
+        retain_ms: Some(0),
+    };
+    upkeep.look(true).await.unwrap();
+    assert_eq!(left().await, 0);
 }

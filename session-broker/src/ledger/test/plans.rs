@@ -7,7 +7,7 @@ use super::*;
 use crate::ledger::dialect::Engine;
 use crate::ledger::source::Source;
 use crate::ledger::write::{
-    apps, claims, gpus, jobs, orders, readmit, sessions, usage, volumes, webhooks,
+    apps, claims, gpus, jobs, orders, readmit, sessions, upkeep, usage, volumes, webhooks,
 };
 use crate::ledger::{basis, share};
 use sqlx::{AssertSqlSafe, Row};
@@ -36,6 +36,7 @@ async fn postgres_looks_each_row_up_by_its_key_in_tables_that_it_has_not_counted
         usage::BY_KEY,
         volumes::BY_KEY,
         webhooks::BY_KEY,
+        upkeep::BY_AGE,
     ];
     for statement in statements.concat() {
         let rendered = Engine::Postgres.render(statement);

@@ -38,9 +38,7 @@ pub(super) async fn the_node_that_ran_an_app_last_has_its_newest_save(place: Pla
     assert_eq!(newest(&store).await, Some((a.clone(), 10)));
 
     let day_ms = 24 * 3600 * 1000;
-    let prune = |ms: u64| Op::Prune {
-        before: MonoTime(ms * 1000),
-    };
+    let prune = |ms: u64| prune(Remains::Saves, MonoTime(ms * 1000));
     store.write(prune(11 + 399 * day_ms)).await;
     assert_eq!(newest(&store).await, Some((a.clone(), 10)));
     store.write(prune(11 + 400 * day_ms)).await;

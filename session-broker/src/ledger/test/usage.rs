@@ -237,9 +237,7 @@ pub(super) async fn i5_usage_outlives_its_session_and_goes_after_a_year(place: P
     ];
     store.ledger.write(ops).await.unwrap();
     assert_eq!(store.ledger.session(row.id).await.unwrap(), None);
-    let prune = |days: u64| Op::Prune {
-        before: at(days * DAY_MS),
-    };
+    let prune = |days: u64| prune(Remains::Usage, at(days * DAY_MS));
     store.write(prune(400)).await;
     assert_eq!(store.ledger.usage_lines(all()).await.unwrap().len(), 1);
     store.write(prune(401)).await;

@@ -316,9 +316,7 @@ pub(super) async fn i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_h
     ];
     assert_eq!(had, by_hand);
     comes_to_the_sum(lines);
-    let prune = Op::Prune {
-        before: at(402 * 24 * HOUR_MS),
-    };
+    let prune = prune(Remains::VolumeUsage, at(402 * 24 * HOUR_MS));
     let day = day.write(prune).await;
     assert_eq!(day.store.ledger.usage_lines(all()).await.unwrap(), []);
 }
