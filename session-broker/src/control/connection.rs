@@ -12,6 +12,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_kit::read_ahead::ReadAhead;
+use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
     QUALITY_FEATURE, RUNNING_PARTS_FEATURE, SessionReport, ToEdge, USED_FEATURE, Welcome,
@@ -375,7 +376,7 @@ async fn read_all(
             } => EdgeMessage::Report {
                 session,
                 epoch: epoch.into(),
-                event,
+                event: believed(event),
             },
             FromEdge::Draining => EdgeMessage::Draining,
         };
@@ -387,6 +388,18 @@ async fn read_all(
         if events.send(said).await.is_err() {
             return Ok(());
         }
+    }
+}
+
+/// A report as far as its node may say so. An end that is the broker's to decide is a node's failure; where the broker
+/// did decide it, the node only says it again, and its word for it does not count.
+fn believed(event: SessionReport) -> SessionReport {
+    match event {
+        SessionReport::Ended { reason, detail } if !reason.is_a_nodes() => SessionReport::Ended {
+            reason: EndReason::Internal,
+            detail,
+        },
+        event => event,
     }
 }
 

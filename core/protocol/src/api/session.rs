@@ -354,6 +354,40 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether a node may give it. It may say what happened at the node, and say again what it was told; that a run of
+    /// a cluster is over, or that nothing had room, is the broker's alone: what depends on it goes on.
+    pub const fn is_a_nodes(self) -> bool {
+        match self {
+            Self::ClusterEnded | Self::QueueTimeout => false,
+            Self::PlayerEnded
+            | Self::AppExited
+            | Self::AppCrashed
+            | Self::AppOutOfMemory
+            | Self::AppStartFailed
+            | Self::StartTimeout
+            | Self::ImageMissing
+            | Self::RuntimeFailed
+            | Self::DesktopViolation
+            | Self::WorkerCrashed
+            | Self::EncoderFailed
+            | Self::IdleTimeout
+            | Self::TimeLimit
+            | Self::DetachedTimeout
+            | Self::JobDone
+            | Self::JobFailed
+            | Self::JobOutOfMemory
+            | Self::JobStartTimeout
+            | Self::JobUnhealthy
+            | Self::AssetMissing
+            | Self::VolumeLost
+            | Self::BudgetReached
+            | Self::Preempted
+            | Self::NodeLost
+            | Self::NodeDrained
+            | Self::Internal => true,
+        }
+    }
+
     /// The reason in one sentence for people, with what to do.
     pub const fn sentence(self) -> &'static str {
         match self {

@@ -310,6 +310,24 @@ async fn a_replica_that_fails_ends_all_or_has_all_run_again_as_often_as_asked() 
 }
 
 #[tokio::test]
+async fn a_node_has_no_cluster_run_again_by_its_word() {
+    let rig = Rig::start().await;
+    let mut edge = edge(&rig, 3).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let session = id(&ask(&client, &cluster(3, &json!({}))).await);
+    let all = starts(&mut edge, 3).await;
+    for started in &all {
+        edge.report(started, SessionReport::Ready).await;
+    }
+    is_in(&client, &session, "ready").await;
+    fails(&mut edge, &all[0], EndReason::ClusterEnded).await;
+    let failed = EndReason::Internal;
+    let stopped = stops(&mut edge, &[&all[1], &all[2]]).await;
+    assert_eq!(stopped, [(1, failed), (2, failed)]);
+    assert_eq!(ended(&client, &session).await["reason"], "internal");
+}
+
+#[tokio::test]
 async fn a_start_that_is_refused_has_all_tried_again() {
     let rig = Rig::start().await;
     let mut edge = edge(&rig, 4).await;
