@@ -187,6 +187,8 @@ suite! {
     saves::the_node_that_ran_an_app_last_has_its_newest_save => the_node_that_ran_an_app_last_has_its_newest_save,
     volumes::a_volume_is_taken_with_a_claim_and_let_go_with_it => a_volume_is_taken_with_a_claim_and_let_go_with_it,
     volumes::i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_hand => i5_a_scripted_day_of_a_volume_comes_to_what_is_computed_by_hand,
+    volumes::a_job_that_is_back_holds_its_volume_and_not_one_that_another_has => a_job_that_is_back_holds_its_volume_and_not_one_that_another_has,
+    volumes::what_is_deleted_of_a_node_that_is_shut_out_is_gone => what_is_deleted_of_a_node_that_is_shut_out_is_gone,
     volumes::a_name_is_one_volumes_and_an_owner_has_so_much => a_name_is_one_volumes_and_an_owner_has_so_much,
     saves::a_key_is_known_once_its_session_is => a_key_is_known_once_its_session_is,
     writers::a_schema_that_needs_a_newer_broker_is_refused => a_schema_that_needs_a_newer_broker_is_refused,

@@ -179,6 +179,9 @@ impl Owner {
         self.sessions.insert(id.clone(), Box::new(entry));
         self.note(&id, &phase, now);
         self.read_back(&node).await;
+        if self.has_volumes(&id) {
+            self.read_volumes().await;
+        }
         touched.insert(id);
     }
 }

@@ -152,6 +152,7 @@ impl Owner {
     /// Closes a node's stream. What it still says counts for nothing.
     pub(super) fn shut_out(&mut self, node: &NodeId, now: MonoTime) {
         self.directory.set_stream(node, None);
+        self.volumes.forget_deleted(node);
         let former = self
             .fleet
             .change(node, now, |n| std::mem::replace(&mut n.link, Link::Offline));

@@ -1,8 +1,11 @@
 //! Volumes: taken with a claim, let go with it, and one of a name.
 
+use super::readmit::{lost, readmit};
 use super::usage::{all, at};
 use super::*;
+use nearlight_protocol::grant::GrantWork;
 use nearlight_protocol::id::VolumeId;
+use nearlight_protocol::job::{JobSpec, Volume};
 use nearlight_session::bill::{Charge, Line, Range, RateBook, RateCard, Rates, spent};
 
 fn take(id: &VolumeId, name: &str, is_new: bool) -> TakeVolume {
@@ -94,6 +97,61 @@ pub(super) async fn a_volume_is_taken_with_a_claim_and_let_go_with_it(place: Pla
     assert_eq!(store.write(delete()).await, Applied::RaceLost, "once");
     let (_, applied) = taken(&store, &node, 0, &[take(&id, "cache", false)]).await;
     assert_eq!(applied, Applied::RaceLost);
+}
+
+pub(super) async fn a_job_that_is_back_holds_its_volume_and_not_one_that_another_has(place: Place) {
+    let store = Store::open(place).await;
+    let node = store.node(3, 9_000).await;
+    let mut back = lost(&node, 2, 7);
+    let cache = Volume {
+        name: "cache".to_owned(),
+        path: "/cache".to_owned(),
+        size_mib: 100,
+    };
+    let spec = JobSpec {
+        volumes: vec![cache],
+        ..JobSpec::of_image("registry.example/a/server@sha256:00")
+    };
+    let job = Box::new(spec);
+    back.row.work = GrantWork::Job { job };
+    let id = nearlight_kit::ids::volume();
+    let own = TakeVolume {
+        owner: back.user.to_string(),
+        ..take(&id, "cache", true)
+    };
+    let (other, applied) = taken(&store, &node, 0, &[own]).await;
+    assert!(ordered(&applied), "{applied:?}");
+    let stopped = store.write(readmit(&back)).await;
+    assert!(ordered(&stopped), "another job has it: {stopped:?}");
+    assert_eq!(
+        volumes(&store).await[0].used_by,
+        Some(other.session.clone())
+    );
+    store.write(release(&other)).await;
+    assert_eq!(store.write(readmit(&back)).await, Applied::Done);
+    assert_eq!(volumes(&store).await[0].used_by, Some(back.session));
+}
+
+pub(super) async fn what_is_deleted_of_a_node_that_is_shut_out_is_gone(place: Place) {
+    let store = Store::open(place).await;
+    let node = store.node(2, 9_000).await;
+    let [one, two] = [(); 2].map(|()| nearlight_kit::ids::volume());
+    let takes = [take(&one, "cache", true), take(&two, "more", true)];
+    let (held, applied) = taken(&store, &node, 0, &takes).await;
+    assert!(ordered(&applied), "{applied:?}");
+    store.write(release(&held)).await;
+    let delete = Op::DeleteVolume {
+        volume: one,
+        at: MonoTime(5_000),
+    };
+    assert_eq!(store.write(delete).await, Applied::Done);
+    let revoke = Op::RevokeNode {
+        node: node.id.clone(),
+        at: MonoTime(6_000),
+    };
+    assert_eq!(store.write(revoke).await, Applied::Done);
+    let left: Vec<VolumeId> = volumes(&store).await.into_iter().map(|v| v.id).collect();
+    assert_eq!(left, [two], "nobody has deleted the other one");
 }
 
 pub(super) async fn a_name_is_one_volumes_and_an_owner_has_so_much(place: Place) {

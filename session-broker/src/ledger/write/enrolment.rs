@@ -1,6 +1,7 @@
 //! Join tokens, and what was decided about nodes.
 
 use super::access::won;
+use super::volumes;
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{hex, ms, to_ms};
@@ -223,6 +224,8 @@ pub(crate) async fn revoke(
     answers: &mut Answers,
 ) -> Result<(), StoreError> {
     let won = won(tx, REVOKE, revoked).await?;
+    let nodes = revoked.iter().map(|(_, revoke)| revoke.node_id);
+    volumes::forget_deleted(tx, nodes).await?;
     for (at, revoke) in revoked {
         if !won.contains(revoke.node_id) {
             answers.set(*at, Applied::Missing);

@@ -8,7 +8,7 @@
 //! shown (`slot.raised`) was claimed by nobody. What does not come back is stopped, in the same transaction.
 
 use super::jobs::{self, Job};
-use super::{gpus, orders, quotas, usage, work};
+use super::{gpus, orders, quotas, usage, volumes, work};
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
 use crate::ledger::phase_row::{APP, JOB, PhaseRow, epoch_column, ms, to_ms};
@@ -210,7 +210,10 @@ async fn is_back(tx: &mut Tx, row: &[Row<'_>; 1], readmit: &Readmit) -> Result<b
         }
     }
     let claims = std::iter::once((&readmit.claim, &*readmit.gpus));
-    Ok(gpus::take(tx, claims).await?.is_empty())
+    if !gpus::take(tx, claims).await?.is_empty() {
+        return Ok(false);
+    }
+    volumes::take_back(tx, readmit).await
 }
 
 async fn take_quotas(tx: &mut Tx, row: &Row<'_>) -> Result<(), StoreError> {

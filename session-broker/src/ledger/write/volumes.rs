@@ -7,10 +7,12 @@ use crate::ledger::batch::Answers;
 use crate::ledger::phase_row::to_ms;
 use crate::ledger::plan::At;
 use crate::ledger::tx::{Tx, json};
-use crate::ledger::{Applied, Reserve, StoreError, VolumesSeen};
+use crate::ledger::{Applied, Readmit, Reserve, StoreError, VolumesSeen};
 use nearlight_protocol::control::Order;
+use nearlight_protocol::grant::GrantWork;
 use nearlight_protocol::id::{NodeId, VolumeId};
 use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::volume::owner;
 use serde::Serialize;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
@@ -35,6 +37,26 @@ const MAKE: &str = "
         <= r.owner_mib_max
     ON CONFLICT DO NOTHING
     RETURNING volume_id AS won, used_by AS taker";
+
+/// A job that runs on has the volumes that its spec names, and no number of them.
+const TAKE_BACK: &str = "
+    UPDATE volume SET used_by = r.session_id, used_ms = r.at
+    FROM {rows owner text, name text, node_id text, session_id text, at bigint}
+    WHERE volume.owner = r.owner AND volume.name = r.name AND volume.deleted_ms IS NULL
+        AND {still volume.node_id = r.node_id}
+        AND NOT EXISTS (SELECT 1 FROM claim c
+            WHERE c.session_id = volume.used_by AND c.released_ms IS NULL)";
+
+const HELD_BY_OTHERS: &str = "
+    SELECT v.volume_id FROM {rows owner text, name text, session_id text}
+    JOIN volume v ON v.owner = r.owner AND v.name = r.name AND v.deleted_ms IS NULL
+    JOIN claim c ON c.session_id = v.used_by AND c.released_ms IS NULL
+    WHERE {still v.used_by <> r.session_id}";
+
+/// A node that is shut out is never told to wipe anything again.
+const FORGET_DELETED: &str = "
+    DELETE FROM volume WHERE {still volume.deleted_ms IS NOT NULL}
+        AND node_id IN (SELECT r.node_id FROM {rows node_id text})";
 
 const THERE: &str = "
     UPDATE volume SET lost_ms = NULL, made_ms = COALESCE(volume.made_ms, r.at)
@@ -79,8 +101,18 @@ const BEGIN_USAGE: &str = "
 
 /// What finds rows by their keys.
 #[cfg(test)]
-pub(in crate::ledger) const BY_KEY: &[&str] =
-    &[TAKE, THERE, LOST, WIPED, DELETE, END_USAGE, BEGIN_USAGE];
+pub(in crate::ledger) const BY_KEY: &[&str] = &[
+    TAKE,
+    TAKE_BACK,
+    HELD_BY_OTHERS,
+    FORGET_DELETED,
+    THERE,
+    LOST,
+    WIPED,
+    DELETE,
+    END_USAGE,
+    BEGIN_USAGE,
+];
 
 #[derive(Debug, Serialize)]
 struct Taken<'a> {
@@ -163,6 +195,48 @@ pub(crate) async fn take<'a>(
     settle(tx, &changed.collect::<Vec<_>>()).await?;
     let without = wanted.into_iter().filter(|(_, left)| *left > 0);
     Ok(without.map(|(session, _)| session).collect())
+}
+
+#[derive(Debug, Serialize)]
+struct TakenBack<'a> {
+    owner: &'a str,
+    name: &'a str,
+    node_id: &'a str,
+    session_id: &'a str,
+    at: i64,
+}
+
+/// Takes those that a session that is back from its grant holds. `false`: another one has one of them.
+pub(super) async fn take_back(tx: &mut Tx, readmit: &Readmit) -> Result<bool, StoreError> {
+    let GrantWork::Job { job } = &readmit.row.work else {
+        return Ok(true);
+    };
+    let owner = owner(readmit.row.tenant.as_ref(), &readmit.user);
+    let rows = job.volumes.iter().map(|volume| TakenBack {
+        owner: &owner,
+        name: &volume.name,
+        node_id: readmit.claim.node.as_str(),
+        session_id: readmit.session.as_str(),
+        at: to_ms(readmit.at),
+    });
+    let rows: Vec<TakenBack<'_>> = rows.collect();
+    tx.run(TAKE_BACK, &rows).await?;
+    Ok(tx.ask(HELD_BY_OTHERS, &rows).await?.is_empty())
+}
+
+#[derive(Debug, Serialize)]
+struct ShutOut<'a> {
+    node_id: &'a str,
+}
+
+/// What is deleted of nodes that are shut out counts for nobody any more.
+pub(super) async fn forget_deleted(
+    tx: &mut Tx,
+    nodes: impl Iterator<Item = &str>,
+) -> Result<(), StoreError> {
+    let rows: Vec<ShutOut<'_>> = nodes.map(|node_id| ShutOut { node_id }).collect();
+    tx.run(FORGET_DELETED, &rows).await?;
+    Ok(())
 }
 
 #[derive(Debug, Serialize)]
