@@ -34,7 +34,7 @@ impl Doubt {
     pub(super) fn of(op: &Op) -> Option<Self> {
         match op {
             Op::Identity { change, .. } => match change {
-                IdentityChange::SetTenant { tenant, .. } => Some(Self::Tenant(tenant.id.clone())),
+                IdentityChange::SetTenant { tenant, .. } => Some(Self::Tenant(tenant.clone())),
                 IdentityChange::RotateKey { key, .. } | IdentityChange::RevokeKey { key, .. } => {
                     Some(Self::Key(key.clone()))
                 }

@@ -52,7 +52,8 @@ pub(super) async fn create_tenant(
         created_ms: api.clock.unix_ms(),
     };
     let change = IdentityChange::AddTenant(tenant.clone());
-    api.change_tenant(&caller, action, change, &tenant).await?;
+    let of = (&tenant.id, made_text(&tenant));
+    api.change_tenant(&caller, action, change, of).await?;
     let location = format!("/v1/tenants/{}", tenant.id);
     let shown = Json(Tenant::from(tenant));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], shown).into_response())
@@ -104,26 +105,53 @@ pub(super) async fn change_tenant(
     let action = AuditAction::TenantChange;
     api.check_noted(&caller, Permission::ChangeTenants, action, id.as_str())
         .await?;
-    let mut tenant = api.tenant(&id).await?;
-    if let Some(name) = &body.name {
-        tenant.name = checked_name(name)?;
-    }
+    let known = api.tenant(&id).await?;
+    let name = body.name.as_deref().map(checked_name).transpose()?;
     if let Some(budget) = body.budget_micro_per_month {
-        tenant.budget_micro_month = checked_budget(budget)?;
+        checked_budget(budget)?;
     }
-    let changed = |limit: &mut Option<u32>, to: Option<Option<u32>>| *limit = to.unwrap_or(*limit);
-    changed(&mut tenant.sessions_max, body.sessions_max);
-    changed(&mut tenant.max.gpus, body.gpus_max);
-    changed(&mut tenant.max.cpu_milli, body.cpu_milli_max);
-    changed(&mut tenant.max.mem_mib, body.mem_mib_max);
-    tenant.suspended = body.suspended.unwrap_or(tenant.suspended);
-    tenant.priority = body.priority.unwrap_or(tenant.priority);
+    let said = TenantChange { name, ..body };
+    let detail = said_text(&known.name, &said);
     let change = IdentityChange::SetTenant {
-        tenant: tenant.clone(),
+        tenant: id.clone(),
+        change: Box::new(said),
         at: api.clock.now(),
     };
-    api.change_tenant(&caller, action, change, &tenant).await?;
-    Ok(Json(tenant.into()))
+    api.change_tenant(&caller, action, change, (&id, detail))
+        .await?;
+    Ok(Json(api.tenant(&id).await?.into()))
+}
+
+/// What is said of a tenant, for the audit log.
+fn said_text(known: &str, said: &TenantChange) -> String {
+    let mut text = said.name.as_deref().unwrap_or(known).to_owned();
+    let wide = |max: Option<Option<u32>>| max.map(|max| max.map(u64::from));
+    let limits = [
+        (wide(said.sessions_max), "sessions"),
+        (wide(said.gpus_max), "GPUs"),
+        (wide(said.cpu_milli_max), "thousandths of a core"),
+        (wide(said.mem_mib_max), "MiB of memory"),
+        (said.budget_micro_per_month, "millionths a month"),
+    ];
+    for (limit, what) in limits {
+        match limit {
+            Some(Some(max)) => text.push_str(&format!(", {max} {what}")),
+            Some(None) => text.push_str(&format!(", any number of {what}")),
+            None => {}
+        }
+    }
+    text.push_str(match said.suspended {
+        Some(true) => ", suspended",
+        Some(false) => ", not suspended",
+        None => "",
+    });
+    text.push_str(match said.priority {
+        Some(Priority::Low) => ", low priority",
+        Some(Priority::Normal) => ", normal priority",
+        Some(Priority::High) => ", high priority",
+        None => "",
+    });
+    text
 }
 
 /// What a tenant's sessions may have together.
@@ -135,7 +163,23 @@ const fn limits(body: &TenantSettings) -> Amounts<Option<u32>> {
     }
 }
 
-/// For the audit log.
+/// A new tenant, for the audit log.
+fn made_text(tenant: &TenantRow) -> String {
+    let limit = tenant.sessions_max.map(|max| format!(", {max} sessions"));
+    let limit = limit.unwrap_or_default();
+    let suspended = if tenant.suspended { ", suspended" } else { "" };
+    let priority = match tenant.priority {
+        Priority::Low => ", low priority",
+        Priority::Normal => "",
+        Priority::High => ", high priority",
+    };
+    let budget = tenant.budget_micro_month;
+    let budget = budget.map(|micro| format!(", {micro} millionths a month"));
+    let budget = budget.unwrap_or_default();
+    let (name, resources) = (&tenant.name, limits_text(&tenant.max));
+    format!("{name}{limit}{resources}{suspended}{priority}{budget}")
+}
+
 fn limits_text(max: &Amounts<Option<u32>>) -> String {
     let limits = [
         (max.gpus, "GPUs"),
@@ -179,23 +223,9 @@ impl Api {
         caller: &Caller,
         action: AuditAction,
         change: IdentityChange,
-        tenant: &TenantRow,
+        (tenant, detail): (&TenantId, String),
     ) -> Result<(), Refusal> {
-        let limit = tenant.sessions_max.map(|max| format!(", {max} sessions"));
-        let suspended = if tenant.suspended { ", suspended" } else { "" };
-        let priority = match tenant.priority {
-            Priority::Low => ", low priority",
-            Priority::Normal => "",
-            Priority::High => ", high priority",
-        };
-        let limit = limit.unwrap_or_default();
-        let budget = tenant.budget_micro_month;
-        let budget = budget.map(|micro| format!(", {micro} millionths a month"));
-        let budget = budget.unwrap_or_default();
-        let resources = limits_text(&tenant.max);
-        let name = &tenant.name;
-        let detail = format!("{name}{limit}{resources}{suspended}{priority}{budget}");
-        let audit = Some(caller.audit(self, action, &tenant.id, detail));
+        let audit = Some(caller.audit(self, action, tenant, detail));
         match self.change(Op::Identity { change, audit }).await? {
             Applied::Missing => Err(not_found("tenant")),
             Applied::NameTaken => Err(name_taken("tenant")),

@@ -8,7 +8,7 @@ use super::StoreError;
 use super::resources::Amounts;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{KeyId, TenantId, UserId};
-use nearlight_protocol::identity::{AuditAction, AuditOutcome, Priority, Scope};
+use nearlight_protocol::identity::{AuditAction, AuditOutcome, Priority, Scope, TenantChange};
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 
 /// SHA-256 of a cookie or an API key.
@@ -201,10 +201,13 @@ pub struct AuditRow {
 pub enum IdentityChange {
     /// A new tenant; [`super::Applied::NameTaken`] if there is one of that name.
     AddTenant(TenantRow),
-    /// A tenant's name, quota and suspension; also [`super::Applied::Missing`].
+    /// What is said of a tenant, and nothing else of it: two at once each have what they say. Also
+    /// [`super::Applied::Missing`].
     SetTenant {
-        /// As it is to be. When it was made stays.
-        tenant: TenantRow,
+        /// Which.
+        tenant: TenantId,
+        /// What is said.
+        change: Box<TenantChange>,
         /// When.
         at: MonoTime,
     },

@@ -37,6 +37,7 @@ mod resources;
 mod saves;
 mod sharing;
 mod stakes;
+mod tenants;
 mod usage;
 mod verdicts;
 mod volumes;
@@ -149,7 +150,8 @@ suite! {
     resources::what_comes_back_from_a_grant_counts_for_its_tenant => what_comes_back_from_a_grant_counts_for_its_tenant,
     resources::what_ran_before_there_were_such_limits_counts => what_ran_before_there_were_such_limits_counts,
     identity::a_key_with_scopes_of_a_newer_broker_is_read_and_allows_what_is_known => a_key_with_scopes_of_a_newer_broker_is_read_and_allows_what_is_known,
-    identity::a_tenants_name_is_its_own => a_tenants_name_is_its_own,
+    tenants::what_is_not_said_of_a_tenant_stays => what_is_not_said_of_a_tenant_stays,
+    tenants::a_tenants_name_is_its_own => a_tenants_name_is_its_own,
     identity::a_guest_that_logs_in_becomes_the_player => a_guest_that_logs_in_becomes_the_player,
     identity::old_lines_of_the_audit_log_and_logins_that_are_over_go => old_lines_of_the_audit_log_and_logins_that_are_over_go,
     writers::a_broker_that_was_superseded_writes_no_more => a_broker_that_was_superseded_writes_no_more,

@@ -19,6 +19,7 @@ pub(super) mod receipts;
 pub(super) mod saves;
 pub(super) mod sessions;
 pub(super) mod stakes;
+mod tenants;
 pub(super) mod upkeep;
 pub(super) mod usage;
 pub(super) mod verdicts;

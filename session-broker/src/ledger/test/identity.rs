@@ -233,42 +233,6 @@ pub(super) async fn a_tenants_quota_is_taken_with_the_session_and_given_back(pla
     assert_eq!(store.write(of_tenant("c").1).await, Applied::Done);
 }
 
-pub(super) async fn a_tenants_name_is_its_own(place: Place) {
-    let store = Store::open(place).await;
-    let (a, b) = (tenant_row("a"), tenant_row("b"));
-    for tenant in [&a, &b] {
-        let add = change(IdentityChange::AddTenant(tenant.clone()));
-        assert_eq!(store.write(add).await, Applied::Done);
-    }
-    let again = change(IdentityChange::AddTenant(tenant_row("a")));
-    assert_eq!(store.write(again).await, Applied::NameTaken);
-    let set = |id: &TenantId, name: &str, suspended| {
-        change(IdentityChange::SetTenant {
-            tenant: TenantRow {
-                id: id.clone(),
-                suspended,
-                sessions_max: None,
-                priority: Priority::High,
-                ..tenant_row(name)
-            },
-            at: MonoTime(9_000),
-        })
-    };
-    assert_eq!(
-        store.write(set(&a.id, "b", false)).await,
-        Applied::NameTaken
-    );
-    assert_eq!(store.write(set(&a.id, "a", true)).await, Applied::Done);
-    let nobody = nearlight_kit::ids::tenant();
-    assert_eq!(
-        store.write(set(&nobody, "n", false)).await,
-        Applied::Missing
-    );
-    let found = store.ledger.tenants(Of::Tenant(a.id)).await.unwrap();
-    assert!(found[0].suspended && found[0].sessions_max.is_none());
-    assert_eq!(found[0].priority, Priority::High);
-}
-
 fn login(n: u8, subject: &str, guest: Option<&UserId>) -> Op {
     change(IdentityChange::LogIn(Box::new(Login {
         hash: [n; 32],

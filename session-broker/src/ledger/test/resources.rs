@@ -4,7 +4,9 @@ use super::clusters::{op_of, together};
 use super::identity::{change, tenant_row};
 use super::place::Place;
 use super::readmit::{lost, readmit};
+use super::tenants::set_tenant;
 use super::*;
+use nearlight_protocol::identity::TenantChange;
 use nearlight_protocol::job::{Cluster, GpuNeed, JobSpec};
 
 /// A tenant with these limits and no other.
@@ -107,13 +109,13 @@ pub(super) async fn a_tenants_gpus_are_those_of_its_live_sessions_and_a_refusal_
         Applied::Done
     );
     // Without a limit, nothing is looked at; what is there is shown all the same.
-    let free = change(IdentityChange::SetTenant {
-        tenant: TenantRow {
-            max: Amounts::default(),
-            ..tenant.clone()
-        },
-        at: MonoTime(1),
-    });
+    let nothing = TenantChange {
+        gpus_max: Some(None),
+        cpu_milli_max: Some(None),
+        mem_mib_max: Some(None),
+        ..TenantChange::default()
+    };
+    let free = set_tenant(&tenant.id, nothing);
     assert_eq!(store.write(free).await, Applied::Done);
     assert_eq!(
         store.write(create(&cluster, "e", None)).await,
@@ -134,13 +136,11 @@ pub(super) async fn what_frees_a_tenants_gpus_just_before_counts_in_the_same_gro
     let applied = store.ledger.write(group).await.unwrap();
     assert_eq!(applied, [Applied::Done, Applied::Done], "one has ended");
     // A limit that is raised counts for what comes after it, and not for what came before.
-    let raise = change(IdentityChange::SetTenant {
-        tenant: TenantRow {
-            max: gpus(4),
-            ..tenant.clone()
-        },
-        at: MonoTime(1),
-    });
+    let more = TenantChange {
+        gpus_max: Some(Some(4)),
+        ..TenantChange::default()
+    };
+    let raise = set_tenant(&tenant.id, more);
     let group = vec![
         create(&rows[2], "c", None),
         raise,

@@ -1,12 +1,10 @@
 //! Tenants, keys, players and the audit log. Changes come one by one: they are few.
 
 use super::prune::prune;
+use super::tenants;
 use crate::ledger::batch::Answers;
 use crate::ledger::dialect::Foreign;
-use crate::ledger::identity::priority_value;
-use crate::ledger::identity::{
-    AuditRow, CredentialHash, IdentityChange, KeyRow, Login, Secret, TenantRow,
-};
+use crate::ledger::identity::{AuditRow, CredentialHash, IdentityChange, KeyRow, Login, Secret};
 use crate::ledger::phase_row::{hex, ms, to_ms};
 use crate::ledger::plan::At;
 use crate::ledger::tx::Tx;
@@ -15,29 +13,6 @@ use nearlight_protocol::id::KeyId;
 use nearlight_protocol::identity::Scope;
 use nearlight_protocol::unit::{MonoTime, UnixMillis};
 use serde::Serialize;
-
-const ADD_TENANT: &str = "
-    INSERT INTO tenant (tenant_id, name, sessions_max, created_ms, suspended_ms, priority,
-        budget_micro_month, gpus_max, cpu_milli_max, mem_mib_max)
-    SELECT r.tenant_id, r.name, r.sessions_max, r.at, r.suspended_ms, r.priority, r.budget,
-        r.gpus_max, r.cpu_milli_max, r.mem_mib_max
-    FROM {rows tenant_id text, name text, sessions_max bigint, at bigint, suspended_ms bigint,
-        priority bigint, budget bigint, gpus_max bigint, cpu_milli_max bigint, mem_mib_max bigint}
-    WHERE TRUE ON CONFLICT DO NOTHING";
-
-const NAME_OF_ANOTHER: &str = "
-    SELECT t.tenant_id FROM tenant t JOIN {rows tenant_id text, name text} ON t.name = r.name
-    WHERE t.tenant_id <> r.tenant_id";
-
-const SET_TENANT: &str = "
-    UPDATE tenant SET name = r.name, sessions_max = r.sessions_max, priority = r.priority,
-        budget_micro_month = r.budget, gpus_max = r.gpus_max,
-        cpu_milli_max = r.cpu_milli_max, mem_mib_max = r.mem_mib_max,
-        suspended_ms = CASE WHEN r.suspended_ms IS NULL THEN NULL
-            ELSE COALESCE(tenant.suspended_ms, r.suspended_ms) END
-    FROM {rows tenant_id text, name text, sessions_max bigint, suspended_ms bigint,
-        priority bigint, budget bigint, gpus_max bigint, cpu_milli_max bigint, mem_mib_max bigint}
-    WHERE tenant.tenant_id = r.tenant_id";
 
 const ADMINS: &str = "
     SELECT k.user_id FROM api_key k JOIN {rows role text, at bigint} ON k.role = r.role
@@ -179,12 +154,10 @@ pub(super) async fn note(tx: &mut Tx, row: &AuditRow) -> Result<(), StoreError> 
 
 async fn carry_out(tx: &mut Tx, change: &IdentityChange) -> Result<Applied, StoreError> {
     match change {
-        IdentityChange::AddTenant(tenant) => {
-            let row = [Tenant::of(tenant, tenant.created_ms)];
-            let added = tx.run(ADD_TENANT, &row).await?;
-            Ok(done_or(added > 0, Applied::NameTaken))
+        IdentityChange::AddTenant(tenant) => tenants::add(tx, tenant).await,
+        IdentityChange::SetTenant { tenant, change, at } => {
+            tenants::set(tx, tenant, change, *at).await
         }
-        IdentityChange::SetTenant { tenant, at } => set_tenant(tx, tenant, *at).await,
         IdentityChange::AddKey {
             key,
             secret,
@@ -222,18 +195,8 @@ async fn carry_out(tx: &mut Tx, change: &IdentityChange) -> Result<Applied, Stor
     }
 }
 
-fn done_or(done: bool, otherwise: Applied) -> Applied {
+pub(super) fn done_or(done: bool, otherwise: Applied) -> Applied {
     if done { Applied::Done } else { otherwise }
-}
-
-async fn set_tenant(tx: &mut Tx, tenant: &TenantRow, at: MonoTime) -> Result<Applied, StoreError> {
-    let at = u64::try_from(to_ms(at)).unwrap_or(0);
-    let row = [Tenant::of(tenant, at)];
-    if !tx.ask(NAME_OF_ANOTHER, &row).await?.is_empty() {
-        return Ok(Applied::NameTaken);
-    }
-    let set = tx.run(SET_TENANT, &row).await?;
-    Ok(done_or(set > 0, Applied::Missing))
 }
 
 pub(super) async fn add_key(
@@ -297,37 +260,6 @@ async fn log_in(tx: &mut Tx, login: &Login) -> Result<Applied, StoreError> {
         tx.run(END_GUEST, &row).await?;
     }
     Ok(done_or(added > 0, Applied::Missing))
-}
-
-#[derive(Debug, Serialize)]
-struct Tenant<'a> {
-    tenant_id: &'a str,
-    name: Foreign<'a>,
-    sessions_max: Option<u32>,
-    at: i64,
-    suspended_ms: Option<i64>,
-    priority: i64,
-    budget: Option<i64>,
-    gpus_max: Option<u32>,
-    cpu_milli_max: Option<u32>,
-    mem_mib_max: Option<u32>,
-}
-
-impl<'a> Tenant<'a> {
-    fn of(tenant: &'a TenantRow, at_ms: UnixMillis) -> Self {
-        Self {
-            tenant_id: tenant.id.as_str(),
-            name: Foreign(&tenant.name),
-            sessions_max: tenant.sessions_max,
-            at: ms(at_ms),
-            suspended_ms: tenant.suspended.then_some(ms(at_ms)),
-            priority: priority_value(tenant.priority),
-            budget: tenant.budget_micro_month.map(ms),
-            gpus_max: tenant.max.gpus,
-            cpu_milli_max: tenant.max.cpu_milli,
-            mem_mib_max: tenant.max.mem_mib,
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]
