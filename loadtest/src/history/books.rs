@@ -82,17 +82,19 @@ place AS (SELECT s.session_id, s.user_id, s.phase, s.reason,
     j.spec::json->'cluster' IS NOT NULL AS is_gang
     FROM session s LEFT JOIN job_spec j USING (session_id)
     WHERE NOT EXISTS (SELECT 1 FROM cluster_replica m WHERE m.session_id = s.session_id AND m.cluster_rank > 0)),
-held AS (SELECT node_id, SUM(cpu_milli) AS cpu, SUM(mem_mib) AS mem FROM live GROUP BY node_id),
+held AS (SELECT node_id, SUM(cpu_milli) AS cpu, SUM(mem_mib) AS mem, SUM(kbps) AS kbps FROM live GROUP BY node_id),
 used AS (SELECT u.*, c.released_ms FROM usage_interval u JOIN claim c USING (slot_id, epoch))
 SELECT json_build_object(
 'double_slots', (SELECT COALESCE(json_agg(slot_id), '[]') FROM
     (SELECT slot_id FROM live GROUP BY slot_id HAVING COUNT(*) > 1) x),
 'overbooked_nodes', (SELECT COALESCE(json_agg(n.node_id), '[]') FROM node_capacity n
-    JOIN held h USING (node_id) WHERE h.cpu > n.cpu_milli_total OR h.mem > n.mem_mib_total),
+    JOIN held h USING (node_id) WHERE h.cpu > n.cpu_milli_total OR h.mem > n.mem_mib_total
+    OR h.kbps > n.uplink_kbps_total),
 'miscounted_nodes', (SELECT COALESCE(json_agg(n.node_id), '[]') FROM node_capacity n
     LEFT JOIN held h USING (node_id)
     WHERE n.cpu_milli_free <> GREATEST(n.cpu_milli_total - COALESCE(h.cpu, 0), 0)
-    OR n.mem_mib_free <> GREATEST(n.mem_mib_total - COALESCE(h.mem, 0), 0)),
+    OR n.mem_mib_free <> GREATEST(n.mem_mib_total - COALESCE(h.mem, 0), 0)
+    OR n.uplink_kbps_free <> GREATEST(n.uplink_kbps_total - COALESCE(h.kbps, 0), 0)),
 'claims_of_nobody', (SELECT COALESCE(json_agg(l.session_id), '[]') FROM live l
     LEFT JOIN session s USING (session_id)
     WHERE s.session_id IS NULL OR s.phase IN ('ended', 'queued')),

@@ -7,7 +7,8 @@
 //! - **I5** usage is of sessions that a node has begun, ends, and does not overlap in a slot;
 //! - **I6** no caller is told that a request was misdirected;
 //! - **I7** a gang has all its replicas or none, they share one fate, and a run begins when nothing is left of the
-//!   one before.
+//!   one before;
+//! - sessions are created and begin, and at the end every broker answers: a region that does nothing breaks nothing.
 //!
 //! What a broker says of a session that another one took from it may be old until it reaches the ledger
 //! again; so whether a session comes back is asked of the ledger at all times, and of brokers at the end.
@@ -21,6 +22,8 @@ use super::event::{Ask, Entry, Event};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 mod gangs;
+mod healed;
+mod quiet;
 
 /// What is on its way when a standby begins to lag may be behind already, milliseconds.
 const ON_ITS_WAY_MS: u64 = 500;
@@ -42,6 +45,7 @@ pub(super) fn check(history: &[Entry], given: &Given) -> Vec<String> {
     let mut broken = slots(history, window);
     broken.extend(gangs::runs(history, window));
     broken.extend(answers(history, window));
+    broken.extend(healed::faults(history));
     broken.extend(comebacks(history, window));
     broken.extend(books(history, window));
     broken.extend(end(history, given, window));
@@ -372,7 +376,7 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
     let Some(books) = last else {
         return vec!["nobody looked at the ledger at the end".to_owned()];
     };
-    let mut broken = quiet(books, given);
+    let mut broken = quiet::faults(books, given);
     let rows: BTreeMap<&str, &super::books::Session> =
         books.sessions.iter().map(|s| (s.id.as_str(), s)).collect();
     let mut began: Begun<'_> = HashMap::new();
@@ -416,35 +420,6 @@ fn end(history: &[Entry], given: &Given, window: Window) -> Vec<String> {
     let meanwhile = window.began(history);
     ready.retain(|session, seen_ms| !window.has(*seen_ms) && !meanwhile.contains(session));
     broken.extend(usage(books, given, &began, &ready, (window, &meanwhile)));
-    broken
-}
-
-/// I4, once everything was ended.
-fn quiet(books: &Books, given: &Given) -> Vec<String> {
-    let mut broken = Vec::new();
-    for session in books.live() {
-        let (id, phase, holder) = (&session.id, &session.phase, &session.holder);
-        broken.push(format!("I4: {id} is still {phase}, held by {holder}"));
-    }
-    for session in &books.sessions {
-        if session.phase == "ended" && session.reason.is_none() {
-            broken.push(format!("I3: {} ended without a reason", session.id));
-        }
-    }
-    if books.live_claims > 0 {
-        broken.push(format!("I4: {} claims are left", books.live_claims));
-    }
-    if books.quota_used > 0 {
-        broken.push(format!(
-            "I4: {} places of quotas are left",
-            books.quota_used
-        ));
-    }
-    let mut orders: Vec<&str> = books.outbox_nodes.iter().map(String::as_str).collect();
-    orders.retain(|node| !given.liars.contains(*node) && !given.lost.contains(*node));
-    if !orders.is_empty() {
-        broken.push(format!("I4: orders are left for {}", orders.join(", ")));
-    }
     broken
 }
 
