@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 const REQUESTS_MAX: usize = 512;
 /// Of them those of one address that nobody knows and that reached this node itself; a broker has a share of its own.
 const STRANGER_MAX: usize = 128;
+/// And those of all of them together: what is left is for who has a ticket.
+const STRANGERS_MAX: usize = REQUESTS_MAX / 4 * 3;
 
 /// The table of endpoints.
 #[derive(Debug)]
@@ -67,15 +69,16 @@ pub(super) struct PortAt {
     pub(super) access: PortAccess,
     pub(super) containers: Containers,
     places: Arc<Semaphore>,
-    /// Of them those of callers whom nobody knows.
-    strangers: Addresses,
+    /// Of them those of callers whom nobody knows, and of each of their addresses.
+    strangers: Arc<Semaphore>,
+    addresses: Addresses,
 }
 
 /// A request's place at a port, and among those of its address.
 #[derive(Debug)]
 pub(super) struct Place {
     _port: OwnedSemaphorePermit,
-    _stranger: Option<Counted>,
+    _stranger: Option<(OwnedSemaphorePermit, Counted)>,
 }
 
 /// Why a request has no way to a container.
@@ -128,7 +131,8 @@ impl Endpoints {
             access,
             containers: containers(&self.shutdown),
             places: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            strangers: Addresses::new(STRANGER_MAX),
+            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+            addresses: Addresses::new(STRANGER_MAX),
         });
         let opened = Opened {
             epoch,
@@ -284,16 +288,17 @@ impl PortAt {
     /// Room for one more request, and for the stranger who asks.
     pub(super) fn place(&self, stranger: Option<IpAddr>) -> Result<Place, ProblemResponse> {
         let port = self.places.clone().try_acquire_owned();
-        let port = port.map_err(|_| {
-            crowded("The job has as many requests under way as its node allows. Come back in 1 s.")
-        })?;
+        let full = "The job has as many requests under way as its node allows. Come back in 1 s.";
+        let port = port.map_err(|_| crowded(full))?;
         let stranger = stranger.map(|address| {
-            self.strangers.count(address).ok_or_else(|| {
+            let address = self.addresses.count(address).ok_or_else(|| {
                 crowded(
                     "Your address has as many requests under way at this job as one may have without a ticket. \
                      Come back in 1 s.",
                 )
-            })
+            })?;
+            let any = self.strangers.clone().try_acquire_owned();
+            Ok::<_, ProblemResponse>((any.map_err(|_| crowded(full))?, address))
         });
         Ok(Place {
             _port: port,
@@ -358,6 +363,21 @@ mod test {
         assert!(port.place(None).is_ok(), "who has a ticket is no stranger");
         drop(held);
         assert!(port.place(Some(one)).is_ok());
+    }
+
+    #[test]
+    fn strangers_together_leave_room_for_who_has_a_ticket() {
+        let opened = table().get(&session()).unwrap();
+        let port = opened.named("page").unwrap();
+        let hosts = (0..u16::MAX).map(|n| {
+            let [high, low] = n.to_be_bytes();
+            IpAddr::from([198, 18, high, low])
+        });
+        let held: Vec<Place> = hosts
+            .map_while(|host| port.place(Some(host)).ok())
+            .collect();
+        assert_eq!(held.len(), STRANGERS_MAX);
+        assert!(port.place(None).is_ok());
     }
 
     #[test]

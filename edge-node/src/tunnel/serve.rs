@@ -7,6 +7,7 @@ use crate::limits::{DRAIN_STOP_GRACE, ENDED_TUNNELS_MAX};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nearlight_kit::room::{Counted, Each};
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_kit::streams::ending::to_its_end;
 use nearlight_protocol::control::OpenTunnel;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Tunnels at a time. A broker asks for a few a session that is used.
+/// Tunnels at a time, beside the first one of each session. A broker asks for a few a session that is used.
 const TUNNELS_MAX: usize = 256;
 /// Between two pings, and for the answer: a broker that is gone is noticed, whatever is between.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -41,9 +42,7 @@ pub struct Tunnels {
     prover: Option<Arc<dyn Entrance>>,
     /// Who answers about sessions that are over, if anybody does.
     ended: Option<Arc<dyn Entrance>>,
-    places: Arc<Semaphore>,
-    /// Those of tunnels to sessions that are over: no number of them keeps one to a session that runs away.
-    ended_places: Arc<Semaphore>,
+    places: Places,
     shutdown: Shutdown,
 }
 
@@ -55,8 +54,7 @@ impl Tunnels {
             endpoints,
             prover: None,
             ended: None,
-            places: Arc::new(Semaphore::new(TUNNELS_MAX)),
-            ended_places: Arc::new(Semaphore::new(ENDED_TUNNELS_MAX)),
+            places: Places::new(TUNNELS_MAX, ENDED_TUNNELS_MAX),
             shutdown,
         }
     }
@@ -87,11 +85,8 @@ impl Tunnels {
     /// Dials the tunnel that a broker asks for, and serves it. One for a session that is not here is
     /// not dialled: the broker's deadline tells it.
     pub fn open(&self, order: OpenTunnel) {
-        let (places, max) = match order.ended {
-            false => (&self.places, TUNNELS_MAX),
-            true => (&self.ended_places, ENDED_TUNNELS_MAX),
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(place) = self.places.take(&order.session, order.ended) else {
+            let max = if order.ended { ENDED_TUNNELS_MAX } else { TUNNELS_MAX };
             tracing::warn!(session_id = %order.session, "no more tunnels: {max} are open");
             return;
         };
@@ -142,7 +137,7 @@ enum To {
 
 impl Tunnels {
     /// The tunnel of a session that is over: it runs until the broker has had its answers.
-    fn open_ended(&self, order: OpenTunnel, place: OwnedSemaphorePermit) {
+    fn open_ended(&self, order: OpenTunnel, place: Place) {
         let Some(ended) = &self.ended else {
             tracing::info!(session_id = %order.session, "a tunnel to a session that is over, of which nothing is kept");
             return;
@@ -164,6 +159,42 @@ impl Tunnels {
             }
             drop(place);
         });
+    }
+}
+
+/// Room for tunnels. The first one of a session has its own: no session is out of reach because others are much used.
+#[derive(Clone, Debug)]
+struct Places {
+    firsts: Each<SessionId>,
+    more: Arc<Semaphore>,
+    /// Those of tunnels to sessions that are over: no number of them keeps one to a session that runs away.
+    ended: Arc<Semaphore>,
+}
+
+/// One tunnel's room.
+#[derive(Debug)]
+enum Place {
+    First(#[allow(dead_code, reason = "held")] Counted<SessionId>),
+    OneMore(#[allow(dead_code, reason = "held")] OwnedSemaphorePermit),
+}
+
+impl Places {
+    fn new(more: usize, ended: usize) -> Self {
+        Self {
+            firsts: Each::new(1),
+            more: Arc::new(Semaphore::new(more)),
+            ended: Arc::new(Semaphore::new(ended)),
+        }
+    }
+
+    fn take(&self, session: &SessionId, ended: bool) -> Option<Place> {
+        if ended {
+            let taken = self.ended.clone().try_acquire_owned().ok();
+            return taken.map(Place::OneMore);
+        }
+        let first = self.firsts.count(session.clone()).map(Place::First);
+        let one_more = || self.more.clone().try_acquire_owned().ok();
+        first.or_else(|| one_more().map(Place::OneMore))
     }
 }
 
@@ -231,5 +262,27 @@ async fn either(one: &CancellationToken, other: &CancellationToken) {
     tokio::select! {
         () = one.cancelled() => {}
         () = other.cancelled() => {}
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_much_used_takes_no_others_first_tunnel() {
+        let places = Places::new(2, 1);
+        let [one, other] = [1, 2].map(|n| SessionId::from_parts(n, [0; 10]));
+        let held: Vec<Place> = (0..5).map_while(|_| places.take(&one, false)).collect();
+        assert_eq!(held.len(), 3, "its first, and what there is");
+        let first = places.take(&other, false).expect("its first");
+        assert!(places.take(&other, false).is_none());
+        drop(held);
+        assert!(places.take(&other, false).is_some());
+        drop(first);
+        assert!(places.take(&one, false).is_some());
+        // Those of sessions that are over have a room of their own.
+        let over = places.take(&one, true);
+        assert!(over.is_some() && places.take(&other, true).is_none());
     }
 }

@@ -16,6 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 pub(super) const REQUESTS_MAX: usize = 256;
 /// Of them those of one address that nobody knows: half, so that no one caller of a public port keeps out the rest.
 const STRANGER_MAX: usize = REQUESTS_MAX / 2;
+/// And those of all of them together: what is left is for who has a ticket, and for the owner's look inside.
+const STRANGERS_MAX: usize = REQUESTS_MAX / 4 * 3;
 /// Tunnels of one session.
 const TUNNELS_MAX: usize = 6;
 /// Requests on each tunnel before another one is asked for: they share its window, and a packet that
@@ -33,7 +35,8 @@ const _: () = assert!(BUSY_MAX < nearlight_protocol::tunnel::STREAMS_MAX as usiz
 pub(super) struct Pool {
     pub(super) place: Place,
     requests: Arc<Semaphore>,
-    strangers: Addresses,
+    strangers: Arc<Semaphore>,
+    addresses: Addresses,
     /// Held for a look-up, never across an await.
     state: Mutex<State>,
     changed: watch::Sender<()>,
@@ -63,7 +66,7 @@ pub(super) struct Tunnel {
 #[derive(Debug)]
 pub(super) struct Admitted {
     _session: OwnedSemaphorePermit,
-    _stranger: Option<Counted>,
+    _stranger: Option<(OwnedSemaphorePermit, Counted)>,
 }
 
 /// A request that is under way on a tunnel, for as long as this lives.
@@ -135,7 +138,8 @@ impl Pool {
         Self {
             place,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            strangers: Addresses::new(STRANGER_MAX),
+            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+            addresses: Addresses::new(STRANGER_MAX),
             state: Mutex::default(),
             changed: watch::Sender::new(()),
         }
@@ -145,8 +149,12 @@ impl Pool {
     pub(super) fn admit(&self, stranger: Option<Peer>) -> Result<Admitted, TunnelError> {
         let requests = self.requests.clone().try_acquire_owned();
         let session = requests.map_err(|_| TunnelError::Crowded)?;
-        let stranger =
-            stranger.map(|peer| self.strangers.count(peer.0.ip()).ok_or(TunnelError::Share));
+        let stranger = stranger.map(|peer| {
+            let address = self.addresses.count(peer.0.ip());
+            let address = address.ok_or(TunnelError::Share)?;
+            let any = self.strangers.clone().try_acquire_owned();
+            Ok::<_, TunnelError>((any.map_err(|_| TunnelError::Crowded)?, address))
+        });
         Ok(Admitted {
             _session: session,
             _stranger: stranger.transpose()?,
@@ -155,7 +163,7 @@ impl Pool {
 
     /// Whether there is no room for one more of this stranger's.
     pub(super) fn is_share_used_up(&self, stranger: Peer) -> bool {
-        self.strangers.count(stranger.0.ip()).is_none()
+        self.addresses.count(stranger.0.ip()).is_none()
     }
 
     /// Wakes up when a tunnel came, or none did.
@@ -253,13 +261,32 @@ mod test {
     use nearlight_session::Epoch;
 
     #[test]
-    fn a_stranger_has_half_of_the_sessions_requests_and_leaves_the_rest() {
-        let pool = Pool::new(Place {
+    fn strangers_together_leave_room_for_who_is_known() {
+        let pool = pool();
+        let hosts = (1..=u8::MAX).map(|n| Peer(([192, 0, 2, n], 1).into()));
+        let held: Vec<Admitted> = hosts
+            .map_while(|peer| pool.admit(Some(peer)).ok())
+            .collect();
+        assert_eq!(held.len(), STRANGERS_MAX);
+        let known = REQUESTS_MAX - STRANGERS_MAX;
+        let known: Vec<Admitted> = (0..known).map(|_| pool.admit(None).unwrap()).collect();
+        assert!(matches!(pool.admit(None), Err(TunnelError::Crowded)));
+        drop((held, known));
+        assert!(pool.admit(None).is_ok());
+    }
+
+    fn pool() -> Pool {
+        Pool::new(Place {
             session: SessionId::from_parts(1, [0; 10]),
             node: NodeId::from_parts(1, [0; 10]),
             epoch: Epoch(1),
             ended: false,
-        });
+        })
+    }
+
+    #[test]
+    fn a_stranger_has_half_of_the_sessions_requests_and_leaves_the_rest() {
+        let pool = pool();
         let peer = |text: &str| Some(Peer(text.parse().unwrap()));
         let (one, same, other) = (
             peer("192.0.2.1:1"),

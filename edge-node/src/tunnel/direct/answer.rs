@@ -3,6 +3,7 @@
 use super::super::endpoints::{Missing, Opened};
 use super::super::proxy::{hand_on, missing, not_open};
 use super::super::upgrade;
+use super::visits::NotSpent;
 use super::{Callers, Peer};
 use crate::meters;
 use axum::body::Body;
@@ -217,8 +218,15 @@ impl Callers {
         let Some((until_ms, claims)) = claims.filter(|_| reads) else {
             return Err(refused("The address has worked, or its time is over."));
         };
-        if !self.visits.spend(&claims, now_ms) {
-            return Err(refused("The address has worked; it works once."));
+        match self.visits.spend(&claims, now_ms) {
+            Ok(()) => {}
+            Err(NotSpent::Before) => return Err(refused("The address has worked; it works once.")),
+            Err(NotSpent::TooMany) => {
+                let detail = "As many of the job's addresses were opened at its node within a minute as may be. \
+                              Come back in 1 min.";
+                let refused = ProblemResponse::new(ProblemType::TooManyRequests, detail);
+                return Err(refused.retry_after_s(60));
+            }
         }
         let kept = self.visits.cookie_for(&EndpointClaims {
             exp_ms: until_ms,

@@ -5,20 +5,24 @@
 //! an address from before the start is refused, as what was spent then is not known. Neither needs a store.
 //!
 //! **Invariants.** An address is spent once. A cookie says what its address was for, and no more. There are at most
-//! [`SPENT_MAX`] addresses: past it none is taken until the oldest are over.
+//! [`SPENT_MAX`] addresses, and [`OF_SESSION_MAX`] of one session: past it none is taken until the oldest are over, so
+//! that no job keeps the others' from working.
 //!
 //! **What it does not know:** whether an address is for this node and this session.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use nearlight_protocol::endpoint::EndpointClaims;
 use nearlight_protocol::grant::ISSUER;
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::unit::UnixMillis;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// Addresses of one minute.
-const SPENT_MAX: usize = 4096;
+/// Addresses of one minute: some 8 MB.
+const SPENT_MAX: usize = 64 * 1024;
+/// Of them those of one session.
+const OF_SESSION_MAX: usize = 1024;
 /// The `typ` header of a cookie, which is no ticket.
 const COOKIE_TYP: &str = "nearlight-visit+jwt";
 
@@ -27,8 +31,40 @@ pub(super) struct Visits {
     since_ms: UnixMillis,
     sign: EncodingKey,
     verify: DecodingKey,
-    /// The ids of addresses that were spent, and when they are void. Held for a look-up.
-    spent: Mutex<HashMap<String, UnixMillis>>,
+    /// Held for a look-up.
+    spent: Mutex<Spent>,
+}
+
+/// The ids of addresses that were spent, and when they are void, by session.
+#[derive(Debug, Default)]
+struct Spent {
+    of: HashMap<SessionId, HashMap<String, UnixMillis>>,
+    count: usize,
+}
+
+/// Why an address is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotSpent {
+    /// It was taken before, or may have been.
+    Before,
+    /// As many of its session, or of all, were taken within the last minute as may be.
+    TooMany,
+}
+
+impl Spent {
+    /// What is over goes.
+    fn tidy(&mut self, now_ms: UnixMillis) {
+        self.of.retain(|_, ids| {
+            ids.retain(|_, void_ms| *void_ms > now_ms);
+            !ids.is_empty()
+        });
+        self.count = self.of.values().map(HashMap::len).sum();
+    }
+
+    fn is_full(&self, session: &SessionId) -> bool {
+        let of_session = self.of.get(session).map_or(0, HashMap::len);
+        of_session >= OF_SESSION_MAX || self.count >= SPENT_MAX
+    }
 }
 
 impl fmt::Debug for Visits {
@@ -49,20 +85,30 @@ impl Visits {
         }
     }
 
-    /// Takes an address; `false` if it was taken before, or may have been.
-    pub(super) fn spend(&self, address: &EndpointClaims, now_ms: UnixMillis) -> bool {
+    /// Takes an address.
+    pub(super) fn spend(
+        &self,
+        address: &EndpointClaims,
+        now_ms: UnixMillis,
+    ) -> Result<(), NotSpent> {
         if address.iat_ms < self.since_ms {
-            return false;
+            return Err(NotSpent::Before);
         }
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        if spent.len() >= SPENT_MAX {
-            spent.retain(|_, void_ms| *void_ms > now_ms);
+        let of_session = spent.of.get(&address.aud);
+        if of_session.is_some_and(|ids| ids.contains_key(&address.jti)) {
+            return Err(NotSpent::Before);
         }
-        if spent.len() >= SPENT_MAX || spent.contains_key(&address.jti) {
-            return false;
+        if spent.is_full(&address.aud) {
+            spent.tidy(now_ms);
         }
-        spent.insert(address.jti.clone(), address.exp_ms);
-        true
+        if spent.is_full(&address.aud) {
+            return Err(NotSpent::TooMany);
+        }
+        let of_session = spent.of.entry(address.aud.clone()).or_default();
+        of_session.insert(address.jti.clone(), address.exp_ms);
+        spent.count += 1;
+        Ok(())
     }
 
     /// The cookie that stands for a ticket.
@@ -94,7 +140,7 @@ impl Visits {
 mod test {
     use super::*;
     use nearlight_protocol::endpoint::scope::TicketScope;
-    use nearlight_protocol::id::{SessionId, UserId};
+    use nearlight_protocol::id::UserId;
 
     fn address(jti: &str, iat_ms: u64) -> EndpointClaims {
         EndpointClaims {
@@ -115,24 +161,39 @@ mod test {
     #[test]
     fn an_address_is_spent_once_and_none_of_before_the_start() {
         let visits = Visits::new(100);
-        assert!(visits.spend(&address("a", 100), 100));
-        assert!(!visits.spend(&address("a", 100), 101));
-        assert!(visits.spend(&address("b", 101), 101));
-        assert!(!visits.spend(&address("c", 99), 101), "it may have worked");
+        assert_eq!(visits.spend(&address("a", 100), 100), Ok(()));
+        let again = visits.spend(&address("a", 100), 101);
+        assert_eq!(again, Err(NotSpent::Before));
+        assert_eq!(visits.spend(&address("b", 101), 101), Ok(()));
+        let early = visits.spend(&address("c", 99), 101);
+        assert_eq!(early, Err(NotSpent::Before), "it may have worked");
     }
 
     #[test]
     fn what_was_spent_is_held_for_as_long_as_it_could_come_again() {
         let visits = Visits::new(0);
-        for n in 0..SPENT_MAX {
-            assert!(visits.spend(&address(&n.to_string(), 0), 0));
+        for n in 0..OF_SESSION_MAX {
+            assert_eq!(visits.spend(&address(&n.to_string(), 0), 0), Ok(()));
         }
-        assert!(
-            !visits.spend(&address("one more", 0), 59),
-            "there is no room"
-        );
-        assert!(visits.spend(&address("later", 50), 60));
-        assert_eq!(visits.spent.lock().unwrap().len(), 1);
+        let more = visits.spend(&address("one more", 0), 59);
+        assert_eq!(more, Err(NotSpent::TooMany));
+        let worked = visits.spend(&address("0", 0), 59);
+        assert_eq!(worked, Err(NotSpent::Before), "that one did work");
+        assert_eq!(visits.spend(&address("later", 50), 60), Ok(()));
+        assert_eq!(visits.spent.lock().unwrap().count, 1);
+    }
+
+    #[test]
+    fn a_job_keeps_no_other_jobs_addresses_from_working() {
+        let visits = Visits::new(0);
+        for n in 0..OF_SESSION_MAX {
+            visits.spend(&address(&n.to_string(), 0), 0).unwrap();
+        }
+        let other = EndpointClaims {
+            aud: SessionId::from_parts(2, [0; 10]),
+            ..address("0", 0)
+        };
+        assert_eq!(visits.spend(&other, 0), Ok(()));
     }
 
     #[test]
