@@ -49,6 +49,10 @@ pub struct Args {
     /// Restore a back-up onto an empty machine, and exit
     #[arg(long, value_name = "DIR")]
     pub restore: Option<PathBuf>,
+    /// Move the ledger from its file into an empty database at a postgres:// URL, and exit; no broker may run. A
+    /// password comes by PGPASSWORD or a password file
+    #[arg(long, value_name = "URL", conflicts_with_all = ["backup", "restore", "bootstrap_admin", "rotate_ca"])]
+    pub move_ledger: Option<String>,
     /// Make the first administrator's key in the ledger, print it as JSON and exit; a broker may be
     /// running
     #[arg(long)]

@@ -49,6 +49,7 @@ mod dialect;
 mod disputes;
 mod fault;
 mod identity;
+mod moving;
 mod op;
 mod outside;
 mod phase_row;
@@ -98,6 +99,7 @@ pub use identity::{
     AuditRow, Credential, CredentialHash, IdentityChange, KeyRow, Login, Membership, Of, Secret,
     TenantRow,
 };
+pub use moving::{MoveError, Moved, move_file};
 pub use op::{Applied, Idempotency, Op, Readmit, Reserve, ReserveCluster};
 pub use outside::{
     DeliveryRow, Due, NOTICES_WAITING_MAX, Notice, OutsideChange, OwnerId, RegistryKnown,

@@ -32,6 +32,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod ledger;
+pub mod moving;
 pub mod rates;
 pub mod rotation;
 pub mod time;

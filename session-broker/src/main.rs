@@ -10,6 +10,7 @@ use session_broker::broker::{Broker, DRAIN_GRACE};
 use session_broker::cli::{Args, RotationStep};
 use session_broker::config::Config;
 use session_broker::credentials;
+use session_broker::moving;
 use session_broker::rotation;
 use std::io::Write;
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let done = match (&args.backup, &args.restore) {
         (Some(to), _) => once(backup::backup(&config, to)),
         (None, Some(from)) => once(backup::restore(&config, from)),
+        (None, None) if args.move_ledger.is_some() => move_ledger(&config, args.move_ledger),
         (None, None) if args.rotate_ca.is_some() => rotate(&config, args.rotate_ca, args.force),
         (None, None) if args.bootstrap_admin => bootstrap_admin(&config, args.force),
         (None, None) => run(config),
@@ -102,6 +104,18 @@ fn rotate(config: &Config, step: Option<RotationStep>, force: bool) -> anyhow::R
     once(async {
         let next = rotation::step(config, step, (&clock, force)).await?;
         say(&mut std::io::stderr(), &next);
+        Ok(())
+    })
+}
+
+/// The file's ledger to where `to` says.
+fn move_ledger(config: &Config, to: Option<String>) -> anyhow::Result<()> {
+    let Some(to) = to else {
+        return Ok(());
+    };
+    once(async {
+        let told = moving::move_ledger(config, &to).await?;
+        say(&mut std::io::stderr(), &told);
         Ok(())
     })
 }

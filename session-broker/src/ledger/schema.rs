@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 34] = [
+const MIGRATIONS: [(i64, &str, &str); 34] = [
     (
         1,
         "ledger",
@@ -150,6 +150,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 34] = [
         include_str!("../../migrations/0042_grounds.sql"),
     ),
 ];
+
+/// The schema that this broker makes.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, _, _)| *version)
+}
 
 /// All of them, as an engine reads them.
 pub(super) fn migrations(engine: Engine) -> [Migration; MIGRATIONS.len()] {

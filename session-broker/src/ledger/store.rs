@@ -4,7 +4,7 @@ use super::basis::Basis;
 use super::checkpoints;
 use super::dialect::Engine;
 use super::readers::{LONG, OWN, Readers, SHORT};
-use super::schema::{MIGRATIONS, migrations};
+use super::schema::{migrations, newest};
 use super::share::{self, BrokerId, BrokerRow, Member};
 use super::source::{LedgerAt, Source, is_off};
 use super::tx::Tx;
@@ -249,12 +249,7 @@ pub async fn copy_file(file: &Path, to: &Path) -> Result<(), StoreError> {
 pub async fn change_beside(at: &LedgerAt, me: &BrokerId, op: Op) -> Result<Applied, OpenError> {
     let source = Source::new(at)?;
     let name = source.name.clone();
-    let open = |source| OpenError::Open {
-        name: name.clone(),
-        source,
-    };
-    let mut connection = source.connect().await.map_err(open)?;
-    migrate(source.engine, &mut connection, &name).await?;
+    let connection = open_and_migrate(&source).await?;
     let mut tx = Tx::new(source.engine, connection);
     let changed = async {
         tx.begin().await?;
@@ -267,6 +262,17 @@ pub async fn change_beside(at: &LedgerAt, me: &BrokerId, op: Op) -> Result<Appli
     Ok(answers.remove(0).remove(0))
 }
 
+/// A connection to a ledger whose tables are up to date.
+pub(super) async fn open_and_migrate(source: &Source) -> Result<AnyConnection, OpenError> {
+    let open = |error| OpenError::Open {
+        name: source.name.clone(),
+        source: error,
+    };
+    let mut connection = source.connect().await.map_err(open)?;
+    migrate(source.engine, &mut connection, &source.name).await?;
+    Ok(connection)
+}
+
 /// Brings the tables up to date. What a newer broker has added is left alone, unless it says that
 /// this one must not go on.
 pub(super) async fn migrate(
@@ -274,7 +280,7 @@ pub(super) async fn migrate(
     connection: &mut AnyConnection,
     name: &str,
 ) -> Result<(), OpenError> {
-    let known = MIGRATIONS.last().map_or(0, |(version, _, _)| *version);
+    let known = newest();
     let mut migrator = Migrator::with_migrations(migrations(engine).to_vec());
     migrator.set_ignore_missing(true);
     let run = migrator.run(&mut *connection).await;

@@ -28,6 +28,7 @@ mod identity;
 mod jobs;
 mod lives;
 mod locks;
+mod moving;
 mod outside;
 mod place;
 mod plans;

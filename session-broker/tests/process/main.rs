@@ -26,6 +26,7 @@ mod lifecycle;
 mod line;
 mod login;
 mod meeting;
+mod moving;
 mod nearness;
 mod node_keys;
 mod pages;
