@@ -10,6 +10,7 @@ mod bench;
 mod checker;
 mod identity;
 mod inside;
+mod keeping;
 mod node;
 mod outside;
 mod receipt;
@@ -24,6 +25,7 @@ pub use identity::{
     TenantLimits,
 };
 pub use inside::{AskEndpoint, Copy, Exec, Logs};
+pub use keeping::Keep;
 pub use node::{NodeCommand, TokenCommand};
 pub use outside::{RegistryCommand, WebhookCommand};
 pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun};
@@ -176,6 +178,10 @@ pub enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
+    /// Back the broker on this machine up into a new directory: ledger, keys, CA. It may run.
+    Backup(Keep),
+    /// Restore a back-up of a broker onto this machine, where there is none yet.
+    Restore(Keep),
     /// Look for what this machine lacks; changes nothing.
     Doctor(Doctor),
     /// Measure.

@@ -121,6 +121,9 @@ pub enum CommandError {
     /// The broker's program made no key; it said why.
     #[error("no key was made")]
     NotBootstrapped,
+    /// The broker's program has not backed up, or not restored; it said why.
+    #[error("session-broker did not get to its end")]
+    NotKept,
     /// The session ended before it was ready.
     #[error("the session ended before it was ready: {0}")]
     Ended(String),

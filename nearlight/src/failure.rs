@@ -45,6 +45,7 @@ impl Failure {
                 | CommandError::NoNode(_)
                 | CommandError::NoNodeHere
                 | CommandError::NotBootstrapped
+                | CommandError::NotKept
                 | CommandError::File(_)
                 | CommandError::Job(_)
                 | CommandError::NoVolume(_)

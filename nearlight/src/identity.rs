@@ -374,7 +374,7 @@ pub fn admin(command: &AdminCommand) -> Result<(), CommandError> {
 }
 
 /// A program of ours, which stands beside this one.
-fn beside(program: &str) -> std::path::PathBuf {
+pub(crate) fn beside(program: &str) -> std::path::PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     own.with_file_name(program)
 }

@@ -38,6 +38,7 @@ pub mod identity;
 pub mod inside;
 pub mod job;
 pub mod join;
+pub mod keeping;
 mod node_list;
 mod node_show;
 mod node_status;

@@ -4,8 +4,8 @@ use clap::Parser;
 use nearlight::cli::{BenchCommand, Cli, Command, SessionCommand};
 use nearlight::failure::Failure;
 use nearlight::{
-    apps, bench, checker, command, doctor, identity, inside, outside, receipt, stake, terminal, up,
-    usage, volume,
+    apps, bench, checker, command, doctor, identity, inside, keeping, outside, receipt, stake,
+    terminal, up, usage, volume,
 };
 use std::process::ExitCode;
 
@@ -58,6 +58,8 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Stake { command, broker } => Ok(stake::stake(&command, &broker)?),
         Command::Usage(args) => Ok(usage::usage(&args)?),
         Command::Admin { command } => Ok(identity::admin(&command)?),
+        Command::Backup(keep) => Ok(keeping::backup(&keep)?),
+        Command::Restore(keep) => Ok(keeping::restore(&keep)?),
         Command::Doctor(args) if doctor::run(&args) => Ok(()),
         Command::Doctor(_) => Err(Failure::Unfit),
         Command::Bench {
