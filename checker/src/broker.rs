@@ -5,7 +5,7 @@ use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::porc::exchange::Step;
 use nearlight_proof::porc::exchange::exam::Miss;
 use nearlight_protocol::problem::{Problem, ProblemType};
-use nearlight_protocol::prove::{CreateProbe, NewProbe};
+use nearlight_protocol::prove::{CreateProbe, NewProbe, SAID_BY, SAID_BY_NODE};
 use nearlight_protocol::receipt::{Placed, Receipt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,16 +13,23 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 mod duties;
+mod log;
 
 pub use duties::Refused;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// How often a piece of evidence is sent again, and after how long.
-const EVIDENCE_TRIES: usize = 3;
-const EVIDENCE_PAUSE: Duration = Duration::from_secs(1);
 /// Largest answer that is no opening.
 const ANSWER_BYTES_MAX: u64 = 128 * 1024;
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+
+/// Why there is no answer to a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It is the node's doing.
+    Node(Miss),
+    /// It is not, or nobody can tell: nothing of it is the node's.
+    Broker(String),
+}
 
 /// A broker, and a key for it.
 #[derive(Debug)]
@@ -54,7 +61,8 @@ impl Broker {
     pub fn open(&self, wanted: &CreateProbe) -> Result<NewProbe, Failure> {
         let body =
             serde_json::to_vec(wanted).map_err(|error| Failure::Broker(error.to_string()))?;
-        let answer = self.post("/v1/probes", "application/json", ANSWER_WITHIN, &body);
+        let path = format!("/v1/probes?node={}", wanted.node);
+        let answer = self.post(&path, "application/json", ANSWER_WITHIN, &body);
         let mut answer = answer.map_err(|error| Failure::Broker(error.to_string()))?;
         let read = read(&mut answer, ANSWER_BYTES_MAX)?;
         if answer.status().as_u16() != 201 {
@@ -70,21 +78,24 @@ impl Broker {
     /// The node's answer to a step, at most so many bytes and within so long.
     ///
     /// # Errors
-    /// Why there is none.
+    /// [`NoAnswer`].
     pub fn step(
         &self,
-        probe: &str,
+        probe: &NewProbe,
         (step, message): (Step, &[u8]),
         (within, bytes_max): (Duration, usize),
-    ) -> Result<Vec<u8>, Miss> {
-        let path = format!("/v1/probes/{probe}/{}", step.name());
+    ) -> Result<Vec<u8>, NoAnswer> {
+        let (id, node) = (&probe.id, &probe.node);
+        let path = format!("/v1/probes/{id}/{}?node={node}", step.name());
         let miss = |error: ureq::Error| match error {
-            ureq::Error::Timeout(_) => Miss::Late,
-            error => Miss::Unreachable(error.to_string()),
+            ureq::Error::Timeout(_) => NoAnswer::Node(Miss::Late),
+            error => NoAnswer::Broker(error.to_string()),
         };
         let answer = self.post(&path, "application/octet-stream", within, message);
         let mut answer = answer.map_err(miss)?;
         let is_answer = answer.status().as_u16() == 200;
+        let said_by = answer.headers().get(SAID_BY);
+        let is_nodes = said_by.is_some_and(|by| by == SAID_BY_NODE);
         let limit = if is_answer {
             bytes_max as u64
         } else {
@@ -97,16 +108,18 @@ impl Broker {
         if is_answer {
             return Ok(read);
         }
-        let (name, why) = refusal(&read);
-        match name {
-            Some(ProblemType::BadRequest | ProblemType::TooManyRequests) => Err(Miss::Refused(why)),
-            _ => Err(Miss::Unreachable(why)),
-        }
+        Err(match refusal(&read) {
+            (_, why) if is_nodes => NoAnswer::Node(Miss::Refused(why)),
+            (Some(ProblemType::NodeUnreachable), why) => NoAnswer::Node(Miss::Unreachable(why)),
+            (_, why) => NoAnswer::Broker(why),
+        })
     }
 
     /// Ends a probe. One that is not ended is forgotten by itself.
-    pub fn end(&self, probe: &str) {
-        let request = self.agent.delete(format!("{}/v1/probes/{probe}", self.url));
+    pub fn end(&self, probe: &NewProbe) {
+        let (id, node) = (&probe.id, &probe.node);
+        let url = format!("{}/v1/probes/{id}?node={node}", self.url);
+        let request = self.agent.delete(url);
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let _ = request.header("Authorization", &self.bearer).call();
     }
@@ -156,30 +169,11 @@ impl Broker {
         Ok(receipt.envelope)
     }
 
-    /// Puts evidence beside the log, once the receipt that names it stands there. What is not taken is said, and
-    /// nothing else: the receipt is what counts.
-    pub fn keep(&self, evidence: &[Vec<u8>], leaf: &str) {
-        for piece in evidence {
-            let mut put = self.put_evidence(piece, Some(leaf));
-            // An opening of full size has more pieces than a broker takes at once.
-            for _ in 0..EVIDENCE_TRIES {
-                if put.is_ok() {
-                    break;
-                }
-                std::thread::sleep(EVIDENCE_PAUSE);
-                put = self.put_evidence(piece, Some(leaf));
-            }
-            if let Err(error) = put {
-                tracing::warn!(error, "a piece of evidence was not taken");
-            }
-        }
-    }
-
     /// Puts a piece of evidence beside the log, once its receipt, which has this leaf, stands there.
     ///
     /// # Errors
-    /// Why not, as a sentence.
-    pub fn put_evidence(&self, piece: &[u8], leaf: Option<&str>) -> Result<(), String> {
+    /// [`Refused`].
+    pub fn put_evidence(&self, piece: &[u8], leaf: Option<&str>) -> Result<(), Refused> {
         let sha256 = hex(&sha256(&[piece]));
         self.count(piece.len());
         // Brokers of before know by the hash alone which receipt names it.
@@ -189,14 +183,13 @@ impl Broker {
             .put(format!("{}/v1/evidence/{sha256}{named_by}", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let request = request.header("Content-Type", "application/octet-stream");
-        let mut answer = request.send(piece).map_err(|error| error.to_string())?;
+        let away = |error: String| Refused::Away(error);
+        let answer = request.send(piece);
+        let mut answer = answer.map_err(|error| away(error.to_string()))?;
+        let read = read(&mut answer, ANSWER_BYTES_MAX).map_err(|error| away(error.to_string()))?;
         match answer.status().as_u16() {
             204 => Ok(()),
-            _ => {
-                let read =
-                    read(&mut answer, ANSWER_BYTES_MAX).map_err(|error| error.to_string())?;
-                Err(format!("its evidence is not taken: {}", refusal(&read).1))
-            }
+            _ => Err(refused(&read)),
         }
     }
 
@@ -243,13 +236,20 @@ fn read(answer: &mut Response<Body>, most: u64) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| Failure::Broker(error.to_string()))
 }
 
+/// What an answer that is none says.
+fn refused(body: &[u8]) -> Refused {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => Refused::Said(problem.name, problem.detail),
+        Err(_) => {
+            Refused::Away("it answers with something else than Nearlight's broker does".to_owned())
+        }
+    }
+}
+
 /// What a problem says.
 fn refusal(body: &[u8]) -> (Option<ProblemType>, String) {
-    match serde_json::from_slice::<Problem>(body) {
-        Ok(problem) => (Some(problem.name), problem.detail),
-        Err(_) => (
-            None,
-            "it answers with something else than Nearlight's broker does".to_owned(),
-        ),
+    match refused(body) {
+        Refused::Said(name, detail) => (Some(name), detail),
+        Refused::Away(why) => (None, why),
     }
 }

@@ -4,6 +4,11 @@ use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+/// The exit status of `checker verify`.
+const VERIFY_STATUS: &str = "\
+Exit status: 0 VALID, 3 UNKNOWN-KEY, 4 FORGED, 5 NOT-LOGGED, 6 NOT-WITNESSED, 7 MALFORMED,
+10 DISPUTED, 11 REVOKED; 2 wrong usage, 64 a file that cannot be read or is none.";
+
 /// Has nodes of a Nearlight network prove what they can do, and signs what it found.
 #[derive(Debug, Parser)]
 #[command(
@@ -46,6 +51,12 @@ pub enum Command {
     Run(Box<RunCommand>),
     /// Play one session as a player does, now, and sign what its stream was like.
     Play(PlayArgs),
+    /// Cosign the log of receipts until it is stopped, and nothing else; `run` does it, too. With --key say the line by which
+    /// operators and verifiers name this witness.
+    Witness(WitnessArgs),
+    /// Verify a receipt offline, as `nearlight receipt verify` does.
+    #[command(after_help = VERIFY_STATUS)]
+    Verify(VerifyArgs),
     /// What this checker was assigned, what it missed and why, how its word compares with what rounds came to, and what
     /// it earned.
     Status,
@@ -147,6 +158,31 @@ pub struct RunCommand {
     pub beacon: BeaconArgs,
 }
 
+/// `checker verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// What is verified, and whom to believe.
+    #[command(flatten)]
+    pub ask: nearlight_verifier::Ask,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `checker witness`
+#[derive(Debug, Args)]
+pub struct WitnessArgs {
+    /// Say NAME+ID+KEY of this witness, for `log.witnesses` of a broker and for policies, and no more.
+    #[arg(long)]
+    pub key: bool,
+    /// The broker's address, if it is another one than the checker joined at. A witness that joined nowhere needs it.
+    #[arg(long, env = "NEARLIGHT_URL")]
+    pub url: Option<String>,
+    /// The log's key, NAME+ID+KEY, if the checker joined nowhere: nobody else can say which log is meant.
+    #[arg(long, requires = "url")]
+    pub log: Option<String>,
+}
+
 /// `checker play`
 #[derive(Debug, Args)]
 pub struct PlayArgs {
@@ -234,4 +270,35 @@ pub struct BeaconArgs {
     /// The chain's anchor, 64 hex digits, as the log has it.
     #[arg(long, requires = "chain_round")]
     pub chain_anchor: Option<String>,
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    const UNIT: &str = include_str!("../../configs/examples/nearlight-checker.service");
+
+    /// The unit that ships names flags that there are, and the directory that systemd makes.
+    #[test]
+    fn the_unit_of_the_examples_runs_this_program() {
+        let unit = UNIT.replace("\\\n", " ");
+        let of = |key: &str| {
+            let line = unit.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_else(|| panic!("no {key}")).to_owned()
+        };
+        let line = of("ExecStart=");
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("/usr/local/bin/checker"));
+        let cli = Cli::try_parse_from(std::iter::once("checker").chain(words)).unwrap();
+        let Command::Run(args) = cli.command else {
+            panic!("{line}");
+        };
+        assert!(!args.once && args.max_gb_month.is_some());
+        let state = format!("/var/lib/{}", of("StateDirectory="));
+        assert_eq!(cli.data, PathBuf::from(state));
+        assert_eq!(of("Restart="), "always");
+        let sections = unit.lines().filter(|line| line.starts_with('['));
+        let sections: Vec<&str> = sections.collect();
+        assert_eq!(sections, ["[Unit]", "[Service]", "[Install]"]);
+    }
 }

@@ -52,6 +52,29 @@ pub enum Failure {
     /// What is needed to probe once is not there.
     #[error("`run --once` needs {0}; without --once the broker says what is to be done")]
     Lacks(&'static str),
+    /// A file to verify with is none, or cannot be read.
+    #[error(transparent)]
+    Verify(nearlight_verifier::AskError),
+    /// Another process has the witness of this directory.
+    #[error("another process witnesses with {}; one at a time may sign", .0.display())]
+    WitnessRuns(PathBuf),
+    /// The witness's file is damaged.
+    #[error(
+        "{} is damaged, and says what the witness has signed: without it nothing more is signed. Remove it, and another \
+         witness with a key of its own is made: have that one named in the old one's place. Bring it back from no back-up",
+        .0.display()
+    )]
+    WitnessDamaged(PathBuf),
+    /// It is no key of a log.
+    #[error(
+        "`{0}` is no key of a log; write NAME+ID+KEY, as GET /v1/directory has it in `log_key`"
+    )]
+    LogKey(String),
+    /// Nobody says which log.
+    #[error(
+        "the witness needs a log: come into a network with `checker join`, or say --url and --log"
+    )]
+    NoLog,
     /// There is no program that plays.
     #[error(
         "no `checker-play` beside this program: it is a program of its own, for it needs GStreamer; install it there"
@@ -71,6 +94,7 @@ impl Failure {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Broker(_) | Self::Beacon(_) => 4,
+            Self::Verify(_) => nearlight_verifier::EXIT_USAGE,
             _ => 1,
         }
     }

@@ -8,10 +8,12 @@
 //! 3. [`probe`]: one probe by way of a [`broker`], from the secrets to the receipt.
 //!    [`play`]: one probe of a stream.
 //! 4. [`doctor`]: whether this machine can check.
-//! 5. [`member`]: coming into a network; [`run`]: doing what its broker assigns, within [`traffic`]; [`status`].
+//! 5. [`member`]: coming into a network; [`run`]: doing what its broker assigns, within [`traffic`], with what it
+//!    found on disk ([`evidence`]); [`status`].
+//! 6. [`witness`]: cosigning the network's log, so that it cannot show two histories.
 //!
 //! **Invariants.** A secret is drawn for one probe and revealed in its order (core/proof, `porc::exchange`). The key
-//! leaves its file as words alone, and only on paper. What a node or a broker says is bounded before it is read.
+//! leaves its file as words alone, and only on paper; the witness's, which is another one, not at all. What a node or a broker says is bounded before it is read.
 //!
 //! **What it does not know:** which nodes it is to check: the command line or the broker says so.
 
@@ -22,6 +24,7 @@ pub mod beacon;
 pub mod broker;
 pub mod cli;
 pub mod doctor;
+pub mod evidence;
 pub mod failure;
 pub mod keys;
 pub mod member;
@@ -31,3 +34,4 @@ pub mod run;
 pub mod status;
 pub mod table;
 pub mod traffic;
+pub mod witness;

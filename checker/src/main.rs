@@ -1,8 +1,10 @@
 //! The checker's program.
 
-use checker::cli::{Cli, Command, RunCommand};
+use checker::cli::{Cli, Command, RunCommand, VerifyArgs, WitnessArgs};
 use checker::failure::Failure;
-use checker::{beacon, broker, doctor, keys, member, play, probe, run, status, table, traffic};
+use checker::{
+    beacon, broker, doctor, keys, member, play, probe, run, status, table, traffic, witness,
+};
 use clap::Parser;
 use nearlight_protocol::problem::ProblemType;
 use std::io::Write;
@@ -85,6 +87,13 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
             say(format_args!("{}", found.summary()));
             return Ok(found.exit_code());
         }
+        Command::Verify(args) => return verify(&args),
+        Command::Witness(args) if args.key => {
+            let key = witness::key_in(data)?;
+            say(format_args!("{key}"));
+            note(format_args!("public {}", keys::hex_of(key.key())));
+        }
+        Command::Witness(args) => watch(data, &args)?,
         Command::Status => standing(data)?,
         Command::Run(args) if !args.once => serve(data, &args)?,
         Command::Run(args) => {
@@ -116,6 +125,25 @@ fn serve(data: &Path, args: &RunCommand) -> Result<(), Failure> {
     run::run(&settings, table, move || say(format_args!("{ready}")))
 }
 
+/// What a receipt comes to, offline.
+fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+    let report = nearlight_verifier::report(&args.ask).map_err(Failure::Verify)?;
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&report).unwrap_or_default(),
+        false => nearlight_verifier::text(&report),
+    };
+    say(format_args!("{}", text.trim_end()));
+    Ok(ExitCode::from(report.outcome.exit_code()))
+}
+
+/// Witnesses, and nothing else.
+fn watch(data: &Path, args: &WitnessArgs) -> Result<(), Failure> {
+    // Without a log it runs all the same.
+    let _ = nearlight_kit::telemetry::init("checker");
+    let ready = serde_json::json!({ "ready": { "data": data } });
+    witness::run(data, args, move || say(format_args!("{ready}")))
+}
+
 fn standing(data: &Path) -> Result<(), Failure> {
     let network = member::Network::load(data)?;
     let broker = broker::Broker::new(&network.url, &network.token);
@@ -132,6 +160,7 @@ fn standing(data: &Path) -> Result<(), Failure> {
     if let Some(account) = account {
         text += &status::account(&account);
     }
+    text += &witness::standing(data).unwrap_or_default();
     say(format_args!("{}", text.trim_end()));
     Ok(())
 }

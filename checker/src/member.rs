@@ -53,6 +53,15 @@ impl Network {
         write_atomic(&path, &bytes, 0o600).map_err(|source| Failure::File { path, source })
     }
 
+    /// The key of the network's directory.
+    ///
+    /// # Errors
+    /// [`Failure::Key`].
+    pub fn authority(&self) -> Result<PublicKey, Failure> {
+        let key = PublicKey::from_hex(&self.directory_key);
+        key.ok_or_else(|| Failure::Key(self.directory_key.clone()))
+    }
+
     /// The chain of rounds.
     ///
     /// # Errors

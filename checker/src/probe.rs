@@ -5,7 +5,7 @@ pub(crate) mod few;
 pub(crate) mod together;
 
 use crate::beacon::Beacon;
-use crate::broker::Broker;
+use crate::broker::{Broker, NoAnswer};
 use crate::cli::RunArgs;
 use crate::failure::Failure;
 use few::Few;
@@ -118,7 +118,7 @@ pub fn once(
         table,
         beacon,
     );
-    broker.end(&probe.id);
+    broker.end(&probe);
     let mut found = found?;
     let bytes = found.receipt.to_bytes();
     let file = |source| Failure::File {
@@ -128,7 +128,8 @@ pub fn once(
     write_atomic(&args.out, &bytes, 0o644).map_err(file)?;
     found.logged = Some(broker.hand_in(&bytes).and_then(|place| {
         let mut pieces = found.evidence.iter();
-        pieces.try_for_each(|piece| broker.put_evidence(piece, None))?;
+        let put = pieces.try_for_each(|piece| broker.put_evidence(piece, None));
+        put.map_err(|why| format!("its evidence is not taken: {why}"))?;
         Ok(place)
     }));
     Ok(found)
@@ -206,7 +207,7 @@ pub(crate) fn examine_as(
     let begin = wanted.begin(&node, &probe.id);
     let exam = Exam::new(begin, secrets(), (key, node), wanted.class);
     let mut exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
-    let opening = ask_all((broker, &probe.id), &mut exam, openings, meet);
+    let opening = ask_all((broker, probe), &mut exam, openings, meet)?;
     sign(broker, probe, (&exam, &opening), node.id())
 }
 
@@ -239,20 +240,20 @@ fn secrets() -> Secrets {
     }
 }
 
-/// What was opened; nothing if that never came.
+/// What was opened; nothing if that never came. What the broker does wrong is no receipt about the node: then there is none.
 fn ask_all(
-    (broker, probe): (&Broker, &str),
+    (broker, probe): (&Broker, &NewProbe),
     exam: &mut Exam<'_>,
     openings: &Few,
     meet: impl FnOnce(),
-) -> Vec<u8> {
+) -> Result<Vec<u8>, Failure> {
     let (mut opening, mut meet) = (Vec::new(), Some(meet));
     let start = Instant::now();
     let now_us = || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     loop {
         let room = (exam.due() == Some(Step::Open)).then(|| openings.enter());
         let Some(ask) = exam.ask(now_us()) else {
-            return opening;
+            return Ok(opening);
         };
         let within = Duration::from_micros(ask.until_us.saturating_sub(now_us()));
         let bytes_max = exam.answer_bytes_max(ask.step);
@@ -267,7 +268,8 @@ fn ask_all(
             }
             // Where it did not come in time, it matters little what was said in the end.
             Err(_) if now_us() >= ask.until_us => exam.miss(Miss::Late),
-            Err(miss) => exam.miss(miss),
+            Err(NoAnswer::Node(miss)) => exam.miss(miss),
+            Err(NoAnswer::Broker(why)) => return Err(Failure::Broker(why)),
         }
         drop(room);
         // Whoever is out of it is waited for by nobody.
@@ -326,7 +328,7 @@ fn sign(
     let receipt = exam.receipt(at, of_node, named.clone()).ok_or_else(over)?;
     let within = Duration::from_micros(TALK_US);
     let most = exam.answer_bytes_max(Step::Sign);
-    let answer = broker.step(&probe.id, (Step::Sign, &receipt.to_bytes()), (within, most));
+    let answer = broker.step(probe, (Step::Sign, &receipt.to_bytes()), (within, most));
     let signed = answer.map(|answer| exam.countersigned(&receipt, &answer));
     let why = match signed {
         Ok(Some(receipt)) => {
@@ -339,8 +341,10 @@ fn sign(
             });
         }
         Ok(None) => "its signature does not fit".to_owned(),
-        Err(Miss::Refused(why) | Miss::Unreachable(why)) => why,
-        Err(Miss::Late) => "it did not answer in time".to_owned(),
+        Err(NoAnswer::Node(Miss::Refused(why) | Miss::Unreachable(why))) => why,
+        Err(NoAnswer::Node(Miss::Late)) => "it did not answer in time".to_owned(),
+        // The finding stands; the node was not asked.
+        Err(NoAnswer::Broker(why)) => format!("the broker did not ask it: {why}"),
     };
     let refused = Countersign::Refused(why.clone());
     Ok(Found {

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`alive`], [`capacity`] and [`stream`] are the duties. Each has workers of its own, so that a probe of minutes holds
-//! no question up whether a node is there; nodes that [`meetings`] wait for have some, too.
+//! no question up whether a node is there; nodes that [`meetings`] wait for have some, too. The log's witness
+//! ([`crate::witness`]) has a thread of its own, and goes on whatever becomes of the duties.
 //!
 //! **Invariants.** GPUs of a node that are due are probed at once, and so are nodes that could be one machine: one after the
 //! other they could be one. Others are probed one at a time. A round's value is believed if it leads
@@ -19,15 +20,19 @@
 
 mod alive;
 mod capacity;
+pub(crate) mod leaving;
 mod meetings;
 mod rounds;
 mod stream;
 
 use crate::broker::{Broker, Refused};
+use crate::evidence::Evidence;
 use crate::failure::Failure;
 use crate::keys;
 use crate::member::Network;
 use crate::traffic::Traffic;
+use crate::witness::{self, Witness};
+use leaving::Leaving;
 use meetings::Meetings;
 use nearlight_kit::clock::unix_ms;
 use nearlight_kit::shutdown::Shutdown;
@@ -41,7 +46,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +113,10 @@ pub struct Runner {
     unreachable: Mutex<HashMap<String, Instant>>,
     /// Nodes that are probed in a moment to come.
     meetings: Meetings,
+    /// What its receipts rest on.
+    evidence: Evidence,
+    /// Its directory, and what it is a member of.
+    member: (PathBuf, Network),
     /// Held by whoever says what came of a duty.
     telling: RwLock<()>,
     /// Held while the program beside this one plays.
@@ -122,29 +131,6 @@ struct UnderWay {
     duty: Duty,
     /// Whether what came of it is being said, or was.
     is_told: bool,
-}
-
-/// Wakes threads that wait, once this copy stops.
-#[derive(Debug, Default)]
-struct Leaving {
-    has_begun: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Leaving {
-    fn begin(&self) {
-        *lock(&self.has_begun) = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits for so long, or until it begins. Whether it has.
-    fn wait(&self, most: Duration) -> bool {
-        let held = lock(&self.has_begun);
-        let waited = self
-            .changed
-            .wait_timeout_while(held, most, |has_begun| !*has_begun);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
 }
 
 /// Runs until SIGTERM, SIGINT, or until the broker does not want this checker any more.
@@ -208,6 +194,8 @@ impl Runner {
             under_way: Mutex::default(),
             unreachable: Mutex::default(),
             meetings: Meetings::default(),
+            evidence: Evidence::open(data)?,
+            member: (data.to_owned(), network),
             telling: RwLock::default(),
             playing: Mutex::default(),
             stop,
@@ -227,6 +215,7 @@ impl Runner {
             playing: self.workers(1, Self::stream),
         };
         self.meeters();
+        self.watch();
         let mut version: Option<String> = None;
         let mut class = String::new();
         let mut failed = 0;
@@ -310,6 +299,21 @@ impl Runner {
                 }
             });
         }
+    }
+
+    /// A thread that puts evidence beside the log, and one that watches the log.
+    fn watch(self: &Arc<Self>) {
+        let runner = self.clone();
+        std::thread::spawn(move || {
+            let wait = |pause| runner.leaving.wait(pause);
+            runner.evidence.put(&runner.broker, wait);
+        });
+        let runner = self.clone();
+        std::thread::spawn(move || {
+            let (data, network) = &runner.member;
+            let wait = |pause| runner.leaving.wait(pause);
+            witness::watch(|| Witness::of_member(data, network), &runner.broker, wait);
+        });
     }
 
     fn done(&self, ids: impl Iterator<Item = Id>) {
@@ -462,7 +466,7 @@ fn missed(why: &str) -> Outcome {
 
 /// How long to wait after so many failures: twice as long each time, and a part of it by chance (0 to 1), so that
 /// not all checkers come back at once.
-fn backoff(failed: u32, chance: f64) -> Duration {
+pub(crate) fn backoff(failed: u32, chance: f64) -> Duration {
     let longest = BACKOFF.0.saturating_mul(1 << failed.min(10)).min(BACKOFF.1);
     longest.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
 }

@@ -193,8 +193,8 @@ impl Site {
     }
 
     async fn end(&self, probe: &NewProbe) {
-        let (asked, id) = (self.asked(), probe.id.clone());
-        tokio::task::spawn_blocking(move || asked.end(&id))
+        let (asked, probe) = (self.asked(), probe.clone());
+        tokio::task::spawn_blocking(move || asked.end(&probe))
             .await
             .unwrap();
     }

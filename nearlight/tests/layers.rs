@@ -57,7 +57,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "checker",
-        &["nearlight-kit", "nearlight-proof", "nearlight-protocol"],
+        &[
+            "nearlight-kit",
+            "nearlight-proof",
+            "nearlight-protocol",
+            "nearlight-verifier",
+        ],
     ),
     // Programs around them.
     ("calibrate", &["nearlight-protocol"]),

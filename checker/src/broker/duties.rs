@@ -6,7 +6,7 @@ use nearlight_protocol::checker::{
     JoinedChecker, MyAssignments, Report,
 };
 use nearlight_protocol::id::NodeId;
-use nearlight_protocol::problem::{Problem, ProblemType};
+use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -120,7 +120,8 @@ impl Broker {
     /// # Errors
     /// [`Refused`].
     pub fn begin(&self, wanted: &CreateProbe) -> Result<NewProbe, Refused> {
-        self.send("POST", "/v1/probes", Some(wanted), ANSWER_WITHIN)
+        let path = format!("/v1/probes?node={}", wanted.node);
+        self.send("POST", &path, Some(wanted), ANSWER_WITHIN)
     }
 
     fn send<T: DeserializeOwned>(
@@ -193,12 +194,7 @@ impl Broker {
         if is_done {
             return Ok(read);
         }
-        match serde_json::from_slice::<Problem>(&read) {
-            Ok(problem) => Err(Refused::Said(problem.name, problem.detail)),
-            Err(_) => Err(Refused::Away(
-                "it answers with something else than Nearlight's broker does".to_owned(),
-            )),
-        }
+        Err(super::refused(&read))
     }
 }
 

@@ -1,5 +1,8 @@
 //! Whether a node is there: a question that it signs. Nothing is written of an answer but that it came; that none came
 //! is a receipt, at most one an hour of a node, so that the log does not fill with a node that is away.
+//!
+//! **Invariants.** A receipt says that a node is silent only if the broker that holds it, or that finds it with nobody, says so
+//! twice. A broker that is away, busy or broken is no silence of the node's: the assignment is missed, and another checker asks.
 
 use super::{Runner, lock, missed};
 use crate::broker::Refused;
@@ -9,10 +12,13 @@ use nearlight_proof::encoding::{array_from_hex, hex};
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::porc::alive::{Challenge, message};
 use nearlight_protocol::checker::{AskAlive, Duty, Outcome};
+use nearlight_protocol::problem::ProblemType;
 use std::time::{Duration, Instant};
 
 /// Between two receipts of one node that does not answer.
 const RECEIPT_EVERY: Duration = Duration::from_secs(3600);
+/// Until a node that does not answer is asked once more.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Runner {
     pub(super) fn alive(&self, duties: &[Duty], class: &str) {
@@ -39,7 +45,15 @@ impl Runner {
             checker: challenge.checker.to_string(),
             nonce: hex(&nonce),
         };
-        let why = match self.broker.alive(&of.node, &asked) {
+        let mut answer = self.broker.alive(&of.node, &asked);
+        if matches!(answer, Err(Refused::Said(ProblemType::NodeUnreachable, _)))
+            && !self.is_late(duty)
+        {
+            // A broker that stops, or a node that changes brokers, is there again in a moment.
+            self.pause(AGAIN_AFTER);
+            answer = self.broker.alive(&of.node, &asked);
+        }
+        let why = match answer {
             Ok(answer) => {
                 let signature: Option<[u8; 64]> = array_from_hex(&answer.signature);
                 if signature.is_some_and(|of| key.verifies(&message(&challenge), &of)) {
@@ -50,9 +64,11 @@ impl Runner {
                 }
                 "its answer is not signed with its key".to_owned()
             }
+            Err(Refused::Said(ProblemType::NodeUnreachable, why)) => why,
             // Nothing of the node.
-            Err(Refused::Away(why)) => return Err(format!("the broker: {why}")),
-            Err(Refused::Said(_, why)) => why,
+            Err(Refused::Away(why) | Refused::Said(_, why)) => {
+                return Err(format!("the broker: {why}"));
+            }
         };
         let why = format!("the node does not answer whether it is there: {why}");
         if !self.may_write(&of.node_key_id) {

@@ -13,6 +13,7 @@ use nearlight_kit::clock::unix_ms;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::exchange::exam::TALK_US;
 use nearlight_proof::porc::schedule::CPU;
+use nearlight_proof::receipt::predicate::Finding;
 use nearlight_protocol::checker::{Duty, Outcome};
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
@@ -94,7 +95,7 @@ impl Runner {
             .map_err(|error| error.to_string())?;
         let probe = self.opened(duty, wanted.gpu, start.patient_until_ms(unix_ms()))?;
         if probe.offer.receipt_key != duty.node_key {
-            self.broker.end(&probe.id);
+            self.broker.end(&probe);
             return Err("the node shows another key than the one that is assigned".to_owned());
         }
         let meet = || {
@@ -108,11 +109,22 @@ impl Runner {
             &self.key,
             (&wanted, start.openings, meet),
         );
-        self.broker.end(&probe.id);
+        self.broker.end(&probe);
         let found = found.map_err(|error| error.to_string())?;
         tracing::info!(node = %duty.assignment.node, round = duty.assignment.round, found = found.findings().join("; "), "probed");
-        let leaf = self.placed(duty, &found.receipt.to_bytes())?;
-        self.broker.keep(&found.evidence, &leaf);
+        let (receipt, fails) = (
+            found.receipt.to_bytes(),
+            found.porc.finding == Finding::Fail,
+        );
+        // A word that has nothing to rest on is not given.
+        let kept = self.evidence.keep(&receipt, &found.evidence, fails);
+        kept.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let cause = cause.unwrap_or_default();
+            format!("what was found cannot be kept: {error}: {cause}")
+        })?;
+        drop(found);
+        let leaf = self.placed(duty, &receipt)?;
         Ok(Outcome::Receipt { leaf })
     }
 
@@ -147,7 +159,7 @@ impl Runner {
                 Ok(probe)
                     if probe.offer.busy && !probe.has_sessions && unix_ms() < patient_until_ms =>
                 {
-                    self.broker.end(&probe.id);
+                    self.broker.end(&probe);
                     self.pause(backoff(0, rand::rng().random()));
                 }
                 Ok(probe) => return Ok(probe),

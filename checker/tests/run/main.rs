@@ -6,10 +6,12 @@
     reason = "a test says what it could not do by failing"
 )]
 
+mod evidence;
 mod scripted;
 mod streams;
+mod witness;
 
-use scripted::{Asked, Member, Scripted, duty, reports};
+use scripted::{Asked, Member, Scripted, duty, problem, reports};
 use serde_json::json;
 
 fn is_asking(asked: &[Asked]) -> bool {
@@ -116,4 +118,50 @@ fn killed_and_started_again_it_waits_for_its_lease_and_reports_once() {
         1,
         "never twice"
     );
+}
+
+/// What the broker cannot do or does not know is nothing that the node did: another checker asks.
+#[test]
+fn the_brokers_own_trouble_is_not_put_on_record_against_the_node() {
+    let broker = Scripted::start();
+    let member = Member::new(&broker);
+    let running = member.run();
+    let placed = |asked: &[Asked]| asked.iter().any(|of| of.path == "/v1/receipts");
+    let troubles = [
+        (500, "internal"),
+        (429, "too-many-requests"),
+        (503, "log-unavailable"),
+        (404, "not-found"),
+    ];
+    for (round, (status, name)) in (7..).zip(troubles) {
+        broker.change(|script| {
+            script.alive = Some((status, problem(name, "trouble")));
+            script.due = vec![duty(round)];
+            script.asked.clear();
+        });
+        let asked = broker.until("a report", |asked| !reports(asked).is_empty());
+        let outcome = &reports(&asked)[0]["outcome"];
+        assert_eq!(outcome["is"], "missed", "{name}: {outcome}");
+        assert_eq!(outcome["why"], "the broker: trouble", "{name}");
+        assert!(!placed(&asked), "{name}");
+    }
+    // The broker that should know says that the node is silent, and says so again.
+    broker.change(|script| {
+        script.alive = Some((503, problem("node-unreachable", "it is silent")));
+        script.due = vec![duty(20)];
+        script.asked.clear();
+    });
+    let asked = broker.until("a report", |asked| !reports(asked).is_empty());
+    let outcome = &reports(&asked)[0]["outcome"];
+    assert_eq!(outcome["is"], "receipt", "{outcome}");
+    assert_eq!(
+        asked
+            .iter()
+            .filter(|of| of.path.ends_with("/alive"))
+            .count(),
+        2
+    );
+    assert!(placed(&asked));
+    running.signal("-TERM");
+    assert!(running.ended().status.success());
 }

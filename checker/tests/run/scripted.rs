@@ -1,5 +1,6 @@
 //! A broker of the test, and a checker that came in there.
 
+use crate::witness::Log;
 use nearlight_proof::encoding::hex;
 use nearlight_proof::receipt::fixture::{Network, key};
 use serde_json::{Value, json};
@@ -21,6 +22,8 @@ pub(crate) struct Asked {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body: Value,
+    /// The body, if it is no JSON.
+    pub(crate) text: String,
     /// Whether it says that it plays streams.
     pub(crate) plays: bool,
 }
@@ -48,6 +51,14 @@ pub(crate) struct Script {
     /// The copy that has the key.
     pub(crate) holder: Option<String>,
     pub(crate) asked: Vec<Asked>,
+    /// What it answers to the question whether a node is there.
+    pub(crate) alive: Option<(u16, Value)>,
+    /// Pieces of evidence that it takes before it is away.
+    pub(crate) room: usize,
+    /// What the log has about any receipt.
+    pub(crate) about: Vec<Value>,
+    /// The log, if it has one.
+    pub(crate) log: Option<Log>,
 }
 
 /// A broker of the test: it answers as the script says, and keeps what it was asked.
@@ -121,6 +132,7 @@ impl Scripted {
             method,
             path,
             body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            text: String::from_utf8_lossy(&body).into_owned(),
             plays,
         };
         if asked.path.contains("&version=") {
@@ -143,7 +155,11 @@ impl Scripted {
         let Some((status, body)) = answer else {
             // Whoever asked waits, or sees the connection break.
             let held = self.script.0.lock().unwrap();
-            let holds = |script: &mut Script| script.holds && asked.path.ends_with("/alive");
+            let holds = |script: &mut Script| {
+                let of_log = script.log.as_ref().is_some_and(|log| log.holds_lines);
+                script.holds && asked.path.ends_with("/alive")
+                    || of_log && asked.path.ends_with("/cosignatures")
+            };
             drop(
                 self.script
                     .1
@@ -152,7 +168,10 @@ impl Scripted {
             );
             return;
         };
-        let text = body.to_string();
+        // What is no JSON is text.
+        let text = body
+            .as_str()
+            .map_or_else(|| body.to_string(), str::to_owned);
         let head = format!(
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\n"
         );
@@ -165,6 +184,11 @@ impl Scripted {
 
     /// `None`: nobody answers.
     fn answer(&self, script: &mut Script, asked: &Asked) -> Option<(u16, Value)> {
+        if let Some(log) = &mut script.log
+            && let Some(answered) = log.answer(asked)
+        {
+            return answered;
+        }
         match asked.path.as_str() {
             "/v1/checkers" => Some((201, joined())),
             path if path.starts_with("/v1/checkers/me/assignments") => {
@@ -185,6 +209,16 @@ impl Scripted {
                     json!({ "assignments": script.due, "class": "software", "version": version }),
                 ))
             }
+            path if path.ends_with("/alive") => script.alive.clone(),
+            "/v1/receipts" => Some((201, json!({ "index": 1, "leaf": "ab".repeat(32) }))),
+            path if path.starts_with("/v1/evidence/") => {
+                script.room = script.room.checked_sub(1)?;
+                Some((204, Value::Null))
+            }
+            path if path.starts_with("/v1/receipts?about=") => Some((
+                200,
+                json!({ "receipts": script.about, "next_before": null }),
+            )),
             path if path.starts_with("/v1/checkers/me/reports") => {
                 let round = &asked.body["round"];
                 script.due.retain(|duty| duty["round"] != *round);
@@ -288,11 +322,7 @@ impl Member {
             .arg(self.dir.path().join("table"))
             .args(["--table-key", &self.table_key])
             .args(flags);
-        let child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        Running(Some(child.unwrap()))
+        Running::started(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 }
 
@@ -311,6 +341,10 @@ pub(crate) fn done(data: &Path, args: &[&str]) -> String {
 pub(crate) struct Running(Option<Child>);
 
 impl Running {
+    pub(crate) fn started(command: &mut Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.0.as_ref().unwrap().id().to_string();
         assert!(

@@ -51,3 +51,8 @@ pub struct NewProbe {
     /// Whether the broker knows of sessions on the node: then it may refuse, otherwise it has no reason to.
     pub has_sessions: bool,
 }
+
+/// Header of a refusal that is the node's own, in its words: without it the broker refuses.
+pub const SAID_BY: &str = "nearlight-said-by";
+/// Its value.
+pub const SAID_BY_NODE: &str = "node";

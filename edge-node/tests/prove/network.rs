@@ -5,11 +5,13 @@ use super::{Parsed, Site, table};
 use checker::keys;
 use checker::member::{self, Network};
 use checker::run::{Runner, Settings};
+use checker::witness::Kept;
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::beacon::chain;
 use nearlight_proof::encoding::array_from_hex;
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::log::policy::Policy;
+use nearlight_proof::log::proof::LogProof;
 use nearlight_proof::porc::committee::{self, Candidate, set_root};
 use nearlight_proof::porc::rerun::{Leg, Rerun};
 use nearlight_proof::receipt::directory::{Directory, Role};
@@ -102,6 +104,10 @@ async fn three_checkers_are_assigned_a_new_node_and_a_stranger_verifies_what_the
         parsed.checks.round_s = 2;
         parsed.checks.class = "slow".to_owned();
         parsed.checks.capacity_s = 300;
+        let dir = parsed.data.parent().unwrap();
+        let witness = |n| Kept::open(&dir.join(format!("checker-{n}"))).unwrap().key();
+        parsed.log.witnesses = (1..=3).map(|n| witness(n).to_string()).collect();
+        parsed.log.quorum = 2;
     };
     let site = Site::start_with(changed, "").await;
     let checkers = [
@@ -129,6 +135,7 @@ async fn three_checkers_are_assigned_a_new_node_and_a_stranger_verifies_what_the
         assert_eq!(found, (Finding::Pass, round), "{why}");
     }
     let operator = verified(&site, &found, &node).await;
+    witnessed(&site, &found).await;
     let anchor = Network::load(&checkers[0].settings.data).unwrap().anchor();
     rightful(&site, &porcs, (&node, operator), &anchor.unwrap()).await;
     one_copy_alone(checkers).await;
@@ -197,8 +204,7 @@ async fn verified(site: &Site, found: &[Value], node: &PublicKey) -> String {
     let text = |name: &str| listed[name].as_str().unwrap();
     let authority = PublicKey::from_hex(text("directory_key")).unwrap();
     let directory = Directory::open(text("envelope").as_bytes(), &authority).unwrap();
-    let policy = format!("log {}\nquorum none\n", text("log_key"));
-    let policy = Policy::parse(&policy).unwrap();
+    let policy = Policy::parse(text("policy")).unwrap();
     let given = Given {
         policy: &policy,
         policy_source: PolicySource::LogOperator,
@@ -206,12 +212,35 @@ async fn verified(site: &Site, found: &[Value], node: &PublicKey) -> String {
         later: &[],
     };
     for receipt in found {
-        let text = |name: &str| receipt[name].as_str().unwrap().as_bytes();
-        let report = verify(text("envelope"), text("proof"), &given);
+        let path = format!("/v1/receipts/{}", receipt["index"]);
+        let mut shown = receipt.clone();
+        let report = loop {
+            let text = |name: &str| shown[name].as_str().unwrap().as_bytes();
+            let report = verify(text("envelope"), text("proof"), &given);
+            if report.outcome != Outcome::NotWitnessed {
+                break report;
+            }
+            tokio::time::sleep(super::LOOK_EVERY).await;
+            shown = site.call("GET", &path, "").await;
+        };
         assert_eq!(report.outcome, Outcome::Valid, "{report:?}");
     }
     let (_, entry) = directory.find(&node.id(), Role::Node).unwrap();
     entry.operator.clone()
+}
+
+/// The checkers cosigned the log: the broker's own policy asks for two of the three, and under it each receipt was just verified.
+async fn witnessed(site: &Site, found: &[Value]) {
+    let listed = site.call("GET", "/v1/directory", "").await;
+    let policy = Policy::parse(listed["policy"].as_str().unwrap()).unwrap();
+    assert_eq!((policy.witnesses().len(), policy.asks_nobody()), (3, false));
+    for receipt in found {
+        let path = format!("/v1/receipts/{}", receipt["index"]);
+        let shown = site.call("GET", &path, "").await;
+        let proof = LogProof::parse(shown["proof"].as_str().unwrap().as_bytes()).unwrap();
+        let by = policy.check(&proof.checkpoint).unwrap().witnesses;
+        assert!(by.len() >= 2, "{by:?}");
+    }
 }
 
 /// Whether the receipts were theirs to write who wrote them: from the round's value and the checkers of then. That
