@@ -39,7 +39,7 @@ use tokio::time::Instant;
 /// How often who waits for assignments looks again: other brokers write them, too.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For a node's answer that it is there.
-const ALIVE_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const ALIVE_WITHIN: Duration = Duration::from_secs(15);
 /// Assignments of a checker's standing.
 const STANDING_MAX: u32 = 200;
 /// Which copies of a checker there are: names of their own making.
@@ -300,7 +300,7 @@ pub(super) async fn list_assignments(
     responses(
         (status = 200, body = Alive, description = "The node's signature over the question."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`forbidden`, `not-found`, `node-unreachable` also if another broker has the node, …"),
+         description = "`forbidden`, `not-found`; `node-unreachable`: it does not answer; `internal` if another broker has the node and cannot be asked, …"),
     )
 )]
 pub(super) async fn ask_alive(
@@ -335,7 +335,8 @@ pub(super) async fn ask_alive(
     let answer = async {
         let sent = api
             .ask_prover(&place, (Method::POST, ALIVE), message)
-            .await?;
+            .await
+            .map_err(super::prove::NoAnswer::silence)?;
         let body = to_bytes(Body::new(sent.0.into_body()), 64).await;
         body.map_err(|_| super::problem::node_unreachable())
     };

@@ -7,6 +7,7 @@
 
 use super::Api;
 use super::caller::{RateKey, bearer, nobody};
+use super::duties::ALIVE_WITHIN;
 use super::inside::onward;
 use super::problem::{
     Refusal, node_unreachable, not_found, store_failed, ticket_invalid, too_many,
@@ -14,11 +15,12 @@ use super::problem::{
 use super::serve::Peer;
 use crate::ledger::{BrokerId, SessionRow};
 use crate::peers::{AT_HAND, AWAITED, Hub, PeerError, PeerEvent, Peers};
+use crate::probes::STEP_WITHIN;
 use crate::secret::{KEY_PREFIX, credential_hash};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request,
 };
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -78,9 +80,17 @@ enum Subject {
     Session(SessionId),
     WatchLink(String),
     Node(NodeId),
+    /// A node that a checker asks: what is between brokers is not the node's fault.
+    Checked(NodeId),
 }
 
-fn subject(method: &Method, path: &str) -> Option<Subject> {
+fn subject(method: &Method, uri: &Uri) -> Option<Subject> {
+    let path = uri.path();
+    if path == "/v1/probes" || path.starts_with("/v1/probes/") {
+        let mut named = uri.query().unwrap_or_default().split('&');
+        let node = named.find_map(|of| of.strip_prefix("node="))?;
+        return node.parse().ok().map(Subject::Checked);
+    }
     let mut parts = path.strip_prefix("/v1/")?.split('/');
     match (parts.next()?, parts.next()?, parts.next()) {
         ("sessions", id, _) => id.parse().ok().map(Subject::Session),
@@ -88,6 +98,7 @@ fn subject(method: &Method, path: &str) -> Option<Subject> {
         ("nodes", id, Some("probe")) if *method == Method::POST => {
             id.parse().ok().map(Subject::Node)
         }
+        ("nodes", id, Some("alive")) => id.parse().ok().map(Subject::Checked),
         _ => None,
     }
 }
@@ -122,7 +133,7 @@ pub(super) async fn to_holder(
     let Some(region) = &api.region else {
         return next.run(request).await;
     };
-    let Some(subject) = subject(request.method(), request.uri().path()) else {
+    let Some(subject) = subject(request.method(), request.uri()) else {
         return next.run(request).await;
     };
     let is_forwarded = Forwarded::is(request.extensions());
@@ -164,7 +175,9 @@ pub(super) async fn to_holder(
                 let known = api.may_know(session, &head.headers, from).await;
                 known.err().unwrap_or(refusal).into_response()
             }
-            Subject::WatchLink(_) | Subject::Node(_) => refusal.into_response(),
+            Subject::WatchLink(_) | Subject::Node(_) | Subject::Checked(_) => {
+                refusal.into_response()
+            }
         },
     }
 }
@@ -209,7 +222,9 @@ impl Api {
         is_forwarded: bool,
     ) -> Result<Option<BrokerId>, Refusal> {
         let session = match subject {
-            Subject::Node(node) => return Ok(self.sessions.directory().node_holder(node)),
+            Subject::Node(node) | Subject::Checked(node) => {
+                return Ok(self.sessions.directory().node_holder(node));
+            }
             Subject::Session(session) => session.clone(),
             Subject::WatchLink(token) => {
                 let hash = credential_hash(token);
@@ -311,7 +326,10 @@ impl Api {
             }
         }
         crate::metrics::forwarded("unreachable");
-        Err(node_unreachable())
+        Err(match subject {
+            Subject::Checked(_) => super::prove::node_away(true),
+            Subject::Session(_) | Subject::WatchLink(_) | Subject::Node(_) => node_unreachable(),
+        })
     }
 
     /// What another broker answers to a request without a body by the same caller; `None` if the
@@ -373,11 +391,9 @@ impl Region {
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = head.method.clone();
         *request.headers_mut() = as_handed_on(head.headers.clone(), from);
+        let within = awaited(head.uri.path());
         let path = head.uri.path_and_query();
         let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);
-        let is_at_hand =
-            !path.contains("/whep") && !path.ends_with("/probe") && !path.contains("/logs");
-        let within = if is_at_hand { AT_HAND } else { AWAITED };
         let client = &self.peers.client;
         let asked = way.hand_on(client, (path, request), from.0.ip(), within);
         let (answer, passage) = asked.await?;
@@ -394,6 +410,20 @@ impl Region {
 fn is_events(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// How long a peer may take for the head of its answer.
+fn awaited(path: &str) -> Duration {
+    if path.starts_with("/v1/probes") {
+        // A node computes a leg meanwhile, and the peer waits for it.
+        return STEP_WITHIN + AWAITED;
+    }
+    if path.ends_with("/alive") {
+        return ALIVE_WITHIN + AT_HAND;
+    }
+    let is_at_hand =
+        !path.contains("/whep") && !path.ends_with("/probe") && !path.contains("/logs");
+    if is_at_hand { AT_HAND } else { AWAITED }
 }
 
 /// A caller's headers as a peer gets them: a word of ours in them is ours, for the peer believes it.
@@ -463,6 +493,7 @@ mod test {
 
     #[test]
     fn a_request_is_about_what_its_path_names() {
+        let subject = |method: &Method, path: &str| subject(method, &path.parse().unwrap());
         let id = SessionId::from_parts(1, [0; 10]);
         let node = NodeId::from_parts(1, [0; 10]);
         let session = Some(Subject::Session(id.clone()));
@@ -475,7 +506,20 @@ mod test {
         let watch = subject(&Method::POST, "/v1/watch/secret/whep");
         assert_eq!(watch, Some(Subject::WatchLink("secret".to_owned())));
         let probe = format!("/v1/nodes/{node}/probe");
-        assert_eq!(subject(&Method::POST, &probe), Some(Subject::Node(node)));
+        assert_eq!(
+            subject(&Method::POST, &probe),
+            Some(Subject::Node(node.clone()))
+        );
+        for path in [
+            format!("/v1/nodes/{node}/alive"),
+            format!("/v1/probes?node={node}"),
+            format!("/v1/probes/{id}/fill?a=1&node={node}"),
+        ] {
+            let checked = Some(Subject::Checked(node.clone()));
+            assert_eq!(subject(&Method::POST, &path), checked, "{path}");
+        }
+        let long = awaited("/v1/probes/x/fill");
+        assert!(long > STEP_WITHIN && awaited("/v1/nodes/x/alive") > ALIVE_WITHIN);
         for other in [
             "/v1/sessions",
             "/v1/sessions/x",
@@ -483,6 +527,8 @@ mod test {
             "/",
             "/play/x",
             "/v1/nodes/x",
+            "/v1/probes",
+            "/v1/probes/x?node=y",
         ] {
             assert_eq!(subject(&Method::GET, other), None, "{other}");
         }

@@ -11,6 +11,7 @@ use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{SessionReport, ToEdge, WhepResult};
 use serde_json::json;
 
+mod checks;
 mod cut_off;
 mod gone;
 mod moves;

@@ -158,7 +158,7 @@ pub(crate) async fn member(rig: &Rig, n: u8, operator: &str) -> Member {
     }
 }
 
-async fn rig(round_s: u32, capacity_s: u32) -> Rig {
+pub(crate) async fn rig(round_s: u32, capacity_s: u32) -> Rig {
     Rig::start_with(|config| {
         config.checks.round_s = round_s;
         config.checks.capacity_s = capacity_s;

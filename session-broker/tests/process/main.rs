@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod app_versions;
+mod assigned;
 mod attach;
 mod backups;
 mod brokers;
