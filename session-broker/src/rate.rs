@@ -38,6 +38,11 @@ impl<K: Eq + Hash> RateLimit<K> {
 
     /// Takes one token of the caller, or says after how many seconds to come back.
     pub(crate) fn take(&self, caller: K, now: MonoTime) -> Result<(), u32> {
+        self.take_many(caller, 1, now)
+    }
+
+    /// The same for several tokens at once; more than the burst are never to be had.
+    pub(crate) fn take_many(&self, caller: K, tokens: u32, now: MonoTime) -> Result<(), u32> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if full_at.len() >= CALLERS_MAX {
             full_at.retain(|_, at| *at > now);
@@ -47,7 +52,8 @@ impl<K: Eq + Hash> RateLimit<K> {
         }
         let bucket = full_at.entry(caller).or_insert(now);
         let full = (*bucket).max(now);
-        let next = MonoTime(full.0.saturating_add(self.refill_us));
+        let takes_us = self.refill_us.saturating_mul(u64::from(tokens));
+        let next = MonoTime(full.0.saturating_add(takes_us));
         let depth_us = self.refill_us.saturating_mul(u64::from(self.burst));
         let over_us = next.micros_since(now).saturating_sub(depth_us);
         if over_us > 0 {

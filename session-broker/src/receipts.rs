@@ -10,7 +10,7 @@
 //! [`edge`] is what an append needs and makes, [`store`] where tiles are, [`reader`] how they are read,
 //! [`stage`] what is written ahead, [`sequencer`] the order of it all, [`entry`] what an envelope is to the
 //! log, [`witnesses`] who cosigns, [`directory`] whose keys are whose, [`keys`] what this broker signs with, [`issue`]
-//! what it says itself.
+//! what it says itself, [`shares`] how much it takes of others.
 //!
 //! **Invariants.** Nothing is signed that the ledger has not swapped: two replicas, one of them paused
 //! anywhere, never sign two trees. Nothing is answered that a `kill -9` can take back. Whatever fails
@@ -32,6 +32,7 @@ mod objects;
 mod reader;
 mod recent;
 mod sequencer;
+mod shares;
 mod stage;
 mod store;
 mod witnesses;
@@ -59,10 +60,12 @@ use nearlight_proof::log::note::{Algorithm, VerifierKey};
 use nearlight_proof::log::proof::LogProof;
 use nearlight_proof::log::tile::{TILE_WIDTH, Tile};
 use nearlight_proof::log::tree;
+use nearlight_proof::receipt::directory::{Directory as KeyDirectory, Role};
 use nearlight_proof::receipt::statement::Statement;
 use objects::Objects;
 use recent::Recent;
 use sequencer::Sequencer;
+use shares::Shares;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -121,6 +124,11 @@ pub(crate) enum LogError {
         /// What the ledger has.
         size: u64,
     },
+    /// What is left of the disk is the broker's own.
+    #[error(
+        "the disk of the log is almost full: it takes the broker's own entries alone; make room where `log.dir` is"
+    )]
+    Full,
     /// The broker stops.
     #[error("the broker is stopping")]
     Closed,
@@ -185,6 +193,8 @@ pub(crate) struct Receipts {
     witnesses: Witnesses,
     /// What the newest receipts name.
     recent: Recent,
+    /// What is taken of others.
+    shares: Shares,
 }
 
 impl Receipts {
@@ -225,6 +235,7 @@ impl Receipts {
             known: Mutex::new(None),
             changes: AtomicU64::new(0),
             recent: Recent::default(),
+            shares: Shares::default(),
             witnesses: Witnesses::new(settings.witnesses.clone(), settings.quorum, seen_max),
         });
         shutdown.spawn(sequencer.run(queue, shutdown.token()));
@@ -232,6 +243,23 @@ impl Receipts {
         shutdown.spawn(evidence::keep(receipts.clone(), shutdown.token()));
         shutdown.spawn(witnesses::keep(receipts.clone(), shutdown.token()));
         Ok(receipts)
+    }
+
+    /// Whether there is room for an entry that somebody hands in: `Err` inside after how many seconds its issuer has a share
+    /// again.
+    pub(crate) async fn room(
+        &self,
+        entry: &Entry,
+        directory: &KeyDirectory,
+    ) -> Result<Result<(), u32>, LogError> {
+        let issuer = KeyId::from_hex(entry.issuer());
+        let is = |role| issuer.is_some_and(|id| directory.find(&id, role).is_some());
+        if is(Role::Broker) || is(Role::Referee) {
+            return Ok(Ok(()));
+        }
+        let now = self.clock.now();
+        self.shares.room(&self.store, now).await?;
+        Ok(self.shares.take(entry, now))
     }
 
     /// Appends an entry. Once this is `Ok`, nothing takes it back; the same entry has one place.

@@ -221,6 +221,7 @@ pub(super) fn log_failed(error: LogError) -> Refusal {
         | LogError::Damaged(_)
         | LogError::Behind { .. }
         | LogError::CatchingUp { .. }
+        | LogError::Full
         | LogError::Closed => log_not_yet().caused_by(error),
     }
 }

@@ -7,6 +7,7 @@ use super::body::{JsonBody, asked, bytes, check_type};
 use super::caller::{Caller, RateKey};
 use super::problem::{
     Refusal, bad_request, evidence_refused, log_failed, not_found, receipt_refused, store_failed,
+    too_many,
 };
 use super::serve::Peer;
 use crate::access::Permission;
@@ -45,7 +46,8 @@ const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
         (status = 201, body = Placed, description = "It stands in the log for good."),
         (status = 200, body = Placed, description = "It stood there already."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`receipt-refused`, `body-too-large`, `log-unavailable` or `too-many-requests` with `Retry-After`."),
+         description = "`receipt-refused`, `body-too-large`; `log-unavailable`, also while the disk is almost full; `too-many-requests` with \
+                        `Retry-After`: its issuer has used its share of the log up (docs/receipts.md)."),
     )
 )]
 pub(super) async fn append_receipt(
@@ -70,6 +72,11 @@ pub(super) async fn append_receipt(
     })?;
     super::disputes::may_be_filed(&api, &entry).await?;
     let leaf = entry.leaf().to_owned();
+    let room = log
+        .room(&entry, &keys.directory)
+        .await
+        .map_err(log_failed)?;
+    room.map_err(too_many)?;
     let logged = log.append(entry).await.map_err(log_failed)?;
     let status = match logged.is_new {
         true => StatusCode::CREATED,

@@ -145,6 +145,11 @@ impl Entry {
         (&self.row.issuer, &self.row.about)
     }
 
+    /// The key id of who signed it.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.row.issuer
+    }
+
     /// Its leaf, hex.
     pub(crate) fn leaf(&self) -> &str {
         &self.row.leaf

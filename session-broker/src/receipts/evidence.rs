@@ -71,6 +71,7 @@ impl Receipts {
         if row.sha256 != digest || row.bytes != bytes.len() as u64 {
             return Err(EvidenceError::Other);
         }
+        self.shares.room(&self.store, self.clock.now()).await?;
         let object = Object::new(path(&digest), bytes);
         let put = move |store: &dyn Store| store.put(&[object]);
         blocking(&self.store, put).await.map_err(LogError::from)?;

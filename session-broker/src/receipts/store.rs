@@ -3,7 +3,7 @@
 //! A directory does ([`Directory`]), that of the broker or one that several of them reach; a store of
 //! objects would. Nothing in it is trusted: tiles are held against the root that the ledger has.
 
-use nearlight_kit::files::write_atomic;
+use nearlight_kit::files::{free_bytes, write_atomic};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -37,6 +37,11 @@ pub(super) trait Store: Send + Sync + std::fmt::Debug {
 
     /// Takes away what is at a path, if there is something.
     fn remove(&self, path: &str) -> io::Result<()>;
+
+    /// Bytes that there is room for; a store that has no end says so.
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 /// Files in a directory.
@@ -107,6 +112,12 @@ impl Store for Directory {
             Err(error) if is_absent(&error) => Ok(()),
             removed => removed,
         }
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        // It is made with the first entry.
+        let made = self.0.ancestors().find(|path| path.is_dir());
+        free_bytes(made.unwrap_or(Path::new("/")))
     }
 }
 
