@@ -325,7 +325,7 @@ fn checkers_run_beside_the_node_and_stop_before_it() {
     machine.program(
         "checker",
         &format!(
-            "#!/bin/sh\ncase \"$1\" in\nkey) echo 'public abc'; exit 0;;\ntable) exit 0;;\nesac\n\
+            "#!/bin/sh\ncase \"$1\" in\nkey) echo 'public abc'; exit 0;;\ntable) exit 0;;\nwitness) echo \"w+$4\"; exit 0;;\nesac\n\
              echo \"checker up $*\" >>{log}\ntrap 'echo \"checker down\" >>{log}; kill $!; exit 0' TERM\n\
              tail --pid=$$ -f /dev/null >/dev/null 2>&1 &\necho '{{\"ready\":{{}}}}'\nwait\n"
         ),
@@ -345,6 +345,16 @@ fn checkers_run_beside_the_node_and_stop_before_it() {
     ];
     let expected = ["abc", &url, &url].map(|word| Some(word.to_owned()));
     assert_eq!(given, expected, "{log:?}");
+    // Two of two: more than half have to agree before the log shows a head.
+    let file = flag(&log[0], "--config").unwrap();
+    let config: toml::Table = fs::read_to_string(file).unwrap().parse().unwrap();
+    let named = config["log"]["witnesses"].as_array().unwrap();
+    assert_eq!(
+        (named.len(), config["log"]["quorum"].as_integer()),
+        (2, Some(2))
+    );
+    let dir = machine.path("data/checkers/2").canonicalize().unwrap();
+    assert_eq!(named[1].as_str(), Some(&*format!("w+{}", dir.display())));
     let end = [
         "checker down",
         "checker down",

@@ -1,5 +1,6 @@
 //! `nearlight up --checkers N`: checkers on this machine, as an operator of each would set them up: a key, a signed
-//! table of classes, a token from the broker's administrator, `checker join`, `checker run`.
+//! table of classes, a token from the broker's administrator, `checker join`, `checker run`. Each is a witness of the
+//! broker's log, too, which asks for the lines of more than half of them.
 //!
 //! All of it is made once and found again. On one machine they prove nothing to strangers: one operator has them all.
 
@@ -20,6 +21,29 @@ const CLASSES: &str = include_str!("../../../configs/gpu-classes.json");
 pub(super) const PROGRAM: &str = "checker";
 /// A report of what was begun, and the key is free.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// The lines by which the checkers of a data directory are named as witnesses.
+///
+/// # Errors
+/// What a command of theirs says.
+pub(super) fn witnesses(programs: &Path, data: &Path, count: u32) -> anyhow::Result<Vec<String>> {
+    let program = programs.join(PROGRAM);
+    let key = |n: u32| {
+        let dir = data.join("checkers").join(n.to_string());
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let said = carry_out(&program, &dir, &["witness", "--key"])?;
+        Ok(said.trim().to_owned())
+    };
+    (1..=count).map(key).collect()
+}
+
+/// How many of so many witnesses have to agree: two histories would need one that signs both.
+pub(super) const fn quorum(witnesses: usize) -> usize {
+    match witnesses {
+        0 => 0,
+        some => some / 2 + 1,
+    }
+}
 
 /// What a checker is set up with.
 #[derive(Clone, Debug)]
@@ -135,18 +159,22 @@ impl Site {
         Ok(made.token)
     }
 
-    /// A command of the checker, to its end; what it says.
     fn run(&self, dir: &Path, words: &[&str]) -> anyhow::Result<String> {
-        let done = Command::new(&self.program)
-            .args(words)
-            .arg("--data")
-            .arg(dir)
-            .output();
-        let done = done.with_context(|| format!("cannot start {}", self.program.display()))?;
-        if !done.status.success() {
-            let why = String::from_utf8_lossy(&done.stderr);
-            bail!("checker {}: {}", words.first().unwrap_or(&""), why.trim());
-        }
-        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+        carry_out(&self.program, dir, words)
     }
+}
+
+/// A command of the checker, to its end; what it says.
+fn carry_out(program: &Path, dir: &Path, words: &[&str]) -> anyhow::Result<String> {
+    let done = Command::new(program)
+        .args(words)
+        .arg("--data")
+        .arg(dir)
+        .output();
+    let done = done.with_context(|| format!("cannot start {}", program.display()))?;
+    if !done.status.success() {
+        let why = String::from_utf8_lossy(&done.stderr);
+        bail!("checker {}: {}", words.first().unwrap_or(&""), why.trim());
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }

@@ -1,6 +1,7 @@
 //! What must be there before a role starts: directories, the lock, the CA and the identities, one
 //! configuration file a role.
 
+use super::checkers;
 use crate::cli::Up;
 use anyhow::{Context as _, bail};
 use nearlight_kit::files::write_atomic;
@@ -58,7 +59,7 @@ impl Prepared {
             .parent()
             .context("our own program has no directory")?
             .to_owned();
-        let checker = (up.checkers > 0).then_some(super::checkers::PROGRAM);
+        let checker = (up.checkers > 0).then_some(checkers::PROGRAM);
         for program in ["session-broker", "edge-node", "edge-worker"]
             .into_iter()
             .chain(checker)
@@ -85,7 +86,9 @@ impl Prepared {
             tasks: Shutdown::new(),
             _lock: lock,
         };
-        prepared.split_config()?;
+        let count = prepared.up.checkers;
+        let witnesses = checkers::witnesses(&prepared.programs, &prepared.data, count)?;
+        prepared.split_config(&witnesses)?;
         Ok(prepared)
     }
 
@@ -112,7 +115,8 @@ impl Prepared {
 
     /// The file with the section of `role`, if the operator gave one, or a flag that belongs there.
     pub(super) fn config_of(&self, role: &str) -> Option<PathBuf> {
-        let is_given = self.up.config.is_some() || self.up.slots.is_some();
+        let up = &self.up;
+        let is_given = up.config.is_some() || up.slots.is_some() || up.checkers > 0;
         is_given.then(|| self.data.join("config").join(format!("{role}.toml")))
     }
 
@@ -122,7 +126,7 @@ impl Prepared {
     }
 
     /// Splits `--config` into one file a role, which checks its own keys.
-    fn split_config(&self) -> anyhow::Result<()> {
+    fn split_config(&self, witnesses: &[String]) -> anyhow::Result<()> {
         if self.config_of(SECTIONS[0]).is_none() {
             return Ok(());
         }
@@ -132,7 +136,7 @@ impl Prepared {
                 let text = text.with_context(|| format!("cannot read {}", path.display()))?;
                 (path.display().to_string(), text)
             }
-            None => ("--slots".to_owned(), String::new()),
+            None => ("the command line".to_owned(), String::new()),
         };
         let mut sections: toml::Table = text
             .parse()
@@ -151,11 +155,14 @@ impl Prepared {
                 );
             }
             if let (Some(count), "edge-node") = (self.up.slots, role) {
-                let slots = section.entry("slots").or_insert(toml::Table::new().into());
-                let slots = slots.as_table_mut();
-                let slots =
-                    slots.with_context(|| format!("{path}: [{role}.slots] is a section"))?;
+                let slots = table(&mut section, "slots")
+                    .with_context(|| format!("{path}: [{role}.slots] is a section"))?;
                 slots.insert("count".to_owned(), i64::from(count).into());
+            }
+            if role == "session-broker" && !witnesses.is_empty() {
+                let log = table(&mut section, "log")
+                    .with_context(|| format!("{path}: [{role}.log] is a section"))?;
+                watched_by(log, witnesses);
             }
             let text =
                 toml::to_string(&section).context("a section that was read can be written")?;
@@ -169,6 +176,22 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// A section of a section, made where there is none.
+fn table<'a>(section: &'a mut toml::Table, name: &str) -> Option<&'a mut toml::Table> {
+    let inner = section.entry(name).or_insert(toml::Table::new().into());
+    inner.as_table_mut()
+}
+
+/// Has the log cosigned by these witnesses, unless the operator has chosen others.
+fn watched_by(log: &mut toml::Table, witnesses: &[String]) {
+    if log.contains_key("witnesses") || log.contains_key("quorum") {
+        return;
+    }
+    let quorum = i64::try_from(checkers::quorum(witnesses.len())).unwrap_or(i64::MAX);
+    log.insert("quorum".to_owned(), quorum.into());
+    log.insert("witnesses".to_owned(), witnesses.to_vec().into());
 }
 
 impl Drop for Prepared {

@@ -126,11 +126,12 @@ pub(super) async fn candidate(
     })
 }
 
-/// Takes cosignatures of witnesses that this log knows, for a checkpoint of the last half minute.
+/// Takes cosignatures of witnesses that this log knows, for a checkpoint of the last half minute; or a whole checkpoint of
+/// this log with such a line that is larger than what the log has: then the log signs nothing until it has as much.
 #[utoipa::path(
     post, path = "/v1/log/cosignatures", tag = "log",
     request_body(content = String, content_type = "text/plain",
-        description = "Signature lines of a note (c2sp.org/tlog-cosignature)."),
+        description = "Signature lines of a note (c2sp.org/tlog-cosignature), or the whole note."),
     responses(
         (status = 204, description = "They are kept, and shown once enough witnesses agree."),
         (status = "default", body = Problem, content_type = "application/problem+json",

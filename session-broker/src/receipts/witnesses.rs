@@ -3,7 +3,8 @@
 //! ```text
 //!   every 2 s the newest checkpoint is a candidate
 //!     witness with a URL:   POST URL/add-checkpoint (old size, consistency proof, checkpoint) -> its line
-//!     witness that dials:   GET /v1/log/candidate?old=N, the same text; POST /v1/log/cosignatures
+//!     witness that dials:   GET /v1/log/candidate?old=N, the same text; POST /v1/log/cosignatures: its line, or a whole
+//!                           checkpoint that is larger than what the log has
 //!   lines of a quorum -> kept in the ledger -> shown
 //! ```
 //!
@@ -18,9 +19,10 @@ use super::{LogError, Receipts, blocking, reader};
 use crate::config::WitnessSettings;
 use crate::ledger::{LogChange, Op};
 use futures_util::future::join_all;
-use nearlight_proof::encoding::base64;
+use nearlight_proof::log::checkpoint::Checkpoint;
 use nearlight_proof::log::cosignature;
 use nearlight_proof::log::note::{Note, NoteSignature, VerifierKey};
+use nearlight_proof::log::witness::Candidate;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,14 +52,14 @@ pub(super) struct Witnesses {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    candidates: VecDeque<Candidate>,
+    candidates: VecDeque<Offered>,
     witnessed: Option<(u64, Note)>,
     /// What each witness with a URL has seen, by its place in the settings.
     seen: BTreeMap<usize, u64>,
 }
 
 #[derive(Debug)]
-struct Candidate {
+struct Offered {
     published: Arc<Published>,
     /// By the witness's place in the settings.
     lines: BTreeMap<usize, NoteSignature>,
@@ -73,10 +75,18 @@ impl State {
         if self.candidates.len() == CANDIDATES_MAX {
             self.candidates.pop_front();
         }
-        self.candidates.push_back(Candidate {
+        self.candidates.push_back(Offered {
             published,
             lines: BTreeMap::new(),
         });
+    }
+
+    /// What is witnessed, if it is larger than what was.
+    fn learn(&mut self, size: u64, note: Note) {
+        let larger = self.witnessed.as_ref().is_none_or(|(seen, _)| *seen < size);
+        if larger {
+            self.witnessed = Some((size, note));
+        }
     }
 
     /// Takes the lines that known witnesses have signed. How many of them were, and a larger checkpoint
@@ -187,12 +197,17 @@ impl Receipts {
         let Some(proof) = blocking(&self.store, prove).await? else {
             return Ok(None);
         };
-        let lines: String = proof.iter().map(|hash| base64(hash) + "\n").collect();
-        Ok(Some(format!("old {old}\n{lines}\n{}", published.note)))
+        let note = published.note.clone();
+        Ok(Some(Candidate { old, proof, note }.to_string()))
     }
 
-    /// Takes what witnesses signed. How many lines were of known ones, for a checkpoint of a moment ago.
+    /// Takes what witnesses signed. How many lines were of known ones, for a checkpoint of a moment ago, or for one that is
+    /// larger than what the log has.
     pub(crate) async fn cosigned(&self, lines: &str) -> Result<usize, LogError> {
+        if let Some(size) = self.has_signed(lines) {
+            self.witnesses.seen_max.fetch_max(size, Ordering::SeqCst);
+            return Ok(1);
+        }
         let keys = self.witnesses.keys();
         let quorum = self.witnesses.quorum;
         let (taken, newly) = self
@@ -209,6 +224,17 @@ impl Receipts {
                 .await?;
         }
         Ok(taken)
+    }
+
+    /// The size of a checkpoint that this log signed and a known witness cosigned, if it is larger than what the log has:
+    /// both signatures together nobody else can make.
+    fn has_signed(&self, text: &str) -> Option<u64> {
+        let note = Note::parse(text.as_bytes()).ok()?;
+        let signed = Checkpoint::open(&note, &self.log_key()?).ok()?;
+        let mut known = self.witnesses.known.iter();
+        let cosigned = known.any(|of| cosignature::verify(&note, &of.key).is_ok());
+        let has = self.published().map_or(0, |published| published.size);
+        (cosigned && signed.size > has).then_some(signed.size)
     }
 
     /// Asks one witness, twice if it has seen something else than was thought.
@@ -257,16 +283,22 @@ impl Receipts {
     }
 }
 
+impl Receipts {
+    /// What the ledger has as witnessed: from before this broker was started, and what another one's witnesses signed.
+    async fn read_witnessed(&self) {
+        if let Ok(Some(row)) = self.ledger.receipt_log().await
+            && let Ok(note) = Note::parse(row.witnessed.as_bytes())
+        {
+            self.witnesses
+                .with(|state| state.learn(row.witnessed_size, note));
+        }
+    }
+}
+
 /// Has checkpoints cosigned.
 pub(super) async fn keep(receipts: Arc<Receipts>, stop: CancellationToken) {
     if receipts.witnesses.known.is_empty() {
         return;
-    }
-    if let Ok(Some(row)) = receipts.ledger.receipt_log().await
-        && let Ok(note) = Note::parse(row.witnessed.as_bytes())
-    {
-        let witnessed = Some((row.witnessed_size, note));
-        receipts.witnesses.with(|state| state.witnessed = witnessed);
     }
     let mut pause = tokio::time::interval(OFFER_EVERY);
     loop {
@@ -274,6 +306,7 @@ pub(super) async fn keep(receipts: Arc<Receipts>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = pause.tick() => {}
         }
+        receipts.read_witnessed().await;
         let Some(published) = receipts.published() else {
             continue;
         };
