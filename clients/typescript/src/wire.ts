@@ -646,7 +646,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Takes cosignatures of witnesses that this log knows, for a checkpoint of the last half minute. */
+        /**
+         * Takes cosignatures of witnesses that this log knows, for a checkpoint of the last half minute; or a whole checkpoint of
+         *     this log with such a line that is larger than what the log has: then the log signs nothing until it has as much.
+         */
         post: operations["cosign"];
         delete?: never;
         options?: never;
@@ -5691,7 +5694,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        /** @description Signature lines of a note (c2sp.org/tlog-cosignature). */
+        /** @description Signature lines of a note (c2sp.org/tlog-cosignature), or the whole note. */
         requestBody: {
             content: {
                 "text/plain": string;
@@ -6015,7 +6018,7 @@ export interface operations {
                     "application/json": components["schemas"]["Alive"];
                 };
             };
-            /** @description `forbidden`, `not-found`, `node-unreachable` also if another broker has the node, … */
+            /** @description `forbidden`, `not-found`; `node-unreachable`: it does not answer; `internal` if another broker has the node and cannot be asked, … */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -6222,7 +6225,10 @@ export interface operations {
     };
     create_probe: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The node that is probed: a broker that does not hold it hands the request on to the one that does. */
+                node?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6242,7 +6248,7 @@ export interface operations {
                     "application/json": components["schemas"]["NewProbe"];
                 };
             };
-            /** @description `forbidden`, `not-found`, `node-unreachable` also if another broker has the node, `too-many-requests` while another probe of that GPU is under way, … */
+            /** @description `forbidden`: a checker probes what is assigned to it; `not-found`, `node-unreachable`, `internal` if another broker has the node and cannot be asked, `too-many-requests` while another probe of that GPU is under way, … */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -6255,7 +6261,10 @@ export interface operations {
     };
     end_probe: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The node that is probed: a broker that does not hold it hands the request on to the one that does. */
+                node?: string;
+            };
             header?: never;
             path: {
                 /** @description The probe. */
@@ -6285,7 +6294,10 @@ export interface operations {
     };
     take_step: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The node that is probed: a broker that does not hold it hands the request on to the one that does. */
+                node?: string;
+            };
             header?: never;
             path: {
                 /** @description The probe. */
@@ -6311,7 +6323,7 @@ export interface operations {
                     "application/octet-stream": components["schemas"]["StepBytes"];
                 };
             };
-            /** @description `bad-request` if the node refuses the step, `too-many-requests` if it gives the probe up for a session, `not-found`, `node-unreachable`, … */
+            /** @description `bad-request` if the node refuses the step, `too-many-requests` if it gives the probe up for a session, both with `nearlight-said-by: node`; `not-found`, `node-unreachable`, … */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -6397,7 +6409,7 @@ export interface operations {
                     "application/json": components["schemas"]["Placed"];
                 };
             };
-            /** @description `receipt-refused`, `body-too-large`, `log-unavailable` or `too-many-requests` with `Retry-After`. */
+            /** @description `receipt-refused`, `body-too-large`; `log-unavailable`, also while the disk is almost full; `too-many-requests` with `Retry-After`: its issuer has used its share of the log up (docs/receipts.md). */
             default: {
                 headers: {
                     [name: string]: unknown;
