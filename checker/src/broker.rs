@@ -183,10 +183,10 @@ impl Broker {
             .put(format!("{}/v1/evidence/{sha256}{named_by}", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let request = request.header("Content-Type", "application/octet-stream");
-        let away = |error: String| Refused::Away(error);
         let answer = request.send(piece);
-        let mut answer = answer.map_err(|error| away(error.to_string()))?;
-        let read = read(&mut answer, ANSWER_BYTES_MAX).map_err(|error| away(error.to_string()))?;
+        let mut answer = answer.map_err(|error| Refused::Away(error.to_string()))?;
+        let read = read(&mut answer, ANSWER_BYTES_MAX)
+            .map_err(|error| Refused::Away(error.to_string()))?;
         match answer.status().as_u16() {
             204 => Ok(()),
             _ => Err(refused(&read)),
