@@ -50,6 +50,7 @@ use tokio::sync::{mpsc, oneshot};
 
 mod acting;
 mod claimed;
+mod creating;
 mod directory;
 mod driving;
 mod edges;

@@ -189,7 +189,11 @@ impl Owner {
     fn created(
         &mut self,
         applied: Applied,
-        New { entry, reply }: New,
+        New {
+            entry,
+            reply,
+            refused,
+        }: New,
         touched: &mut BTreeSet<SessionId>,
         replies: &mut Vec<Created>,
     ) {
@@ -219,7 +223,11 @@ impl Owner {
                 return;
             }
         };
-        let _ = reply.send(Err(refusal));
+        let why = match refusal {
+            CreateError::KeyReused => refusal,
+            _ => refused.unwrap_or(refusal),
+        };
+        let _ = reply.send(Err(why));
     }
 
     pub(super) fn add_new(&mut self, id: SessionId, entry: Entry) {

@@ -219,6 +219,7 @@ impl Owner {
                 tracing::warn!(session_id = %session, node_id = %node, ?reason, detail,
                     "the node refuses to start the session");
                 self.start_refused(node, &session, reason, now);
+                let detail = shortened(detail);
                 self.drive(&session, Event::StartDenied { epoch, detail }, now, turn);
             }
             (Order::Stop { .. }, AckOutcome::Done) => {

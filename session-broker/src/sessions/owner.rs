@@ -5,19 +5,18 @@ use super::entry::Entry;
 use super::fate::Clusters;
 use super::holding::Holds;
 use super::lately::Placements;
-use super::placing::NotPlaced;
 use super::sharing::{Sharing, next_of};
 use super::spending::Spending;
-use super::turn::{New, Then, Turn};
+use super::turn::{Then, Turn};
 use super::volumes::Volumes;
 use super::waiting::Line;
-use super::{Create, CreateError, Directory, EndError, Request};
+use super::{Directory, EndError, Request};
 use crate::apps::{Apps, AppsRevision};
 use crate::config::SessionTimes;
 use crate::control::EdgeEvent;
 use crate::enrol::Standings;
 use crate::fleet::Fleet;
-use crate::ledger::{Basis, BrokerId, IdentityChange, Ledger, Op, SessionRow, StoreError};
+use crate::ledger::{Basis, BrokerId, IdentityChange, Ledger, Op, StoreError};
 use crate::nearness::Nearness;
 use crate::peers::{Courier, Hub, PeerEvent};
 use crate::rates::Prices;
@@ -26,17 +25,16 @@ use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::watch::WatchLinks;
 use nearlight_placement::Policy;
-use nearlight_protocol::api::Session;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Queue;
-use nearlight_session::lifecycle::{Event, Phase};
+use nearlight_session::lifecycle::Event;
 use nearlight_session::queue::Lines;
 use nearlight_session::queue::forecast::Forecast;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Events taken in one turn: what the writer commits in one transaction, roughly.
@@ -312,11 +310,6 @@ impl Owner {
     fn take_request(&mut self, request: Request, now: MonoTime, turn: &mut Turn) {
         match request {
             Request::Create(create, reply) => {
-                let spent = create.tenant.as_ref();
-                if spent.is_some_and(|tenant| self.spending.is_spent(tenant, now)) {
-                    let _ = reply.send(Err(CreateError::BudgetSpent));
-                    return;
-                }
                 let (session, budget) = (create.id.clone(), create.budget_micro);
                 self.take_create(*create, reply, now, turn);
                 if let Some(budget_micro) = budget {
@@ -354,67 +347,6 @@ impl Owner {
             Request::Decide(node, change, reply) => {
                 self.take_decision(node, change, reply, now, turn);
             }
-        }
-    }
-
-    fn take_create(
-        &mut self,
-        create: Create,
-        reply: oneshot::Sender<Result<Session, CreateError>>,
-        now: MonoTime,
-        turn: &mut Turn,
-    ) {
-        let mut row = SessionRow {
-            id: create.id,
-            user: create.user,
-            tenant: create.tenant,
-            priority: create.priority,
-            work: create.work,
-            sealed: create.sealed,
-            wish: create.wish,
-            created_at: now,
-            phase: Phase::Queued,
-            starts_denied: 0,
-            moves: 0,
-            since: now,
-            node: None,
-            replica: None,
-        };
-        // Nobody waits before it: its claim can go into the same transaction. What it lacks is told
-        // when it has its place in the queue.
-        let is_next = self.queue.is_empty() && !self.others_wait();
-        let at_once = row.wish.probed.is_some() || is_next && !row.is_cluster();
-        let chosen = at_once.then(|| self.choose(&row, None, now));
-        if let Some(why) = self.keeps_probe_out(&row, chosen.as_ref(), now) {
-            let _ = reply.send(Err(CreateError::NoRoom(why)));
-            return;
-        }
-        if let Some(Ok(chosen)) = &chosen {
-            chosen.settle(&mut row);
-        }
-        let limits = self.times.limits(&row);
-        let entry = Entry::new(row.clone(), limits);
-        let op = Op::CreateSession {
-            row: Box::new(row.clone()),
-            idempotency: create.idempotency,
-            quota: create.quota,
-            tenant_quota: create.tenant_quota,
-        };
-        turn.push(op, Then::Created(Box::new(New { entry, reply })));
-        let claimed = chosen.map(|chosen| self.claim(&row, chosen?, true, now, turn));
-        let elsewhere = match claimed {
-            Some(Ok(())) => return,
-            Some(Err(NotPlaced::Elsewhere { holder, node })) => Some((holder, Some(node))),
-            Some(Err(
-                NotPlaced::Rejected(_)
-                | NotPlaced::TooFew(_)
-                | NotPlaced::Volume { .. }
-                | NotPlaced::NoSlot,
-            ))
-            | None => self.other_home(),
-        };
-        if let Some((to, node)) = elsewhere {
-            self.give_away(&row, to, node, turn);
         }
     }
 

@@ -96,6 +96,8 @@ pub(super) enum Then {
 pub(super) struct New {
     pub(super) entry: Entry,
     pub(super) reply: oneshot::Sender<Result<Session, CreateError>>,
+    /// Why it is not made, unless its key has made one.
+    pub(super) refused: Option<CreateError>,
 }
 
 impl Turn {

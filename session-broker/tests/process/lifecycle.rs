@@ -156,7 +156,7 @@ async fn a_start_that_is_refused_goes_elsewhere_and_not_for_ever() {
         slots.push(started.grant.slot.clone());
         let outcome = AckOutcome::Denied {
             reason: DenyReason::SlotBusy,
-            detail: "still running".to_owned(),
+            detail: format!("still running{}", ".".repeat(5_000)),
         };
         let command = started.command;
         edge.send(FromEdge::Ack { command, outcome }).await;
@@ -175,6 +175,9 @@ async fn a_start_that_is_refused_goes_elsewhere_and_not_for_ever() {
         }
     };
     assert_eq!(state["reason"], "runtime-failed");
+    let detail = state["detail"].as_str().unwrap();
+    assert!(detail.contains("still running"), "{detail}");
+    assert!(detail.len() < 3_000, "what a node says is kept short");
 }
 
 #[tokio::test]

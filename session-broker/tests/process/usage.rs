@@ -435,13 +435,19 @@ async fn a_tenant_that_has_spent_its_month_is_stopped_until_it_may_spend_more() 
         );
     };
     set(1_000_000).await;
-    let session = id(&client.create("demo").await);
+    let keyed = client.with("idempotency-key", "first");
+    let asked = async || {
+        let body = json!({ "app": "demo" });
+        keyed.post_json("/v1/sessions", &body).await
+    };
+    let session = id(&asked().await);
     let waiting = id(&client.create("demo").await);
     let started = edge.start_next().await;
     stop_for_budget(&mut edge, &started).await;
     ended_as(&client, &session, "budget-reached").await;
     ended_as(&client, &waiting, "budget-reached").await;
     client.create("demo").await.refused(402, "budget-reached");
+    assert_eq!(id(&asked().await), session, "its key is known");
     let others = id(&other.create("demo").await);
     let started = edge.start_next().await;
     reach(&other, &others, "ready").await;
