@@ -102,8 +102,12 @@ fn by_render_nodes(sysfs: &Path, dev: &Path) -> Vec<Gpu> {
         let path = dev.join(name);
         let gid = fs::metadata(&path).ok()?.gid();
         let device = sysfs.join("class/drm").join(name).join("device");
-        let at = fs::canonicalize(device).ok()?;
+        let at = fs::canonicalize(&device).ok()?;
+        // AMD's driver says so, in bytes; Intel's have the host's memory.
+        let vram = fs::read_to_string(device.join("mem_info_vram_total")).ok();
+        let vram = vram.and_then(|bytes| bytes.trim().parse::<u64>().ok());
         Some(Gpu {
+            vram_mib: vram.map(|bytes| bytes / (1024 * 1024)),
             model: Some(format!("{maker} GPU")),
             pci: at.file_name().and_then(|at| at.to_str()).map(str::to_owned),
             render_node: Some(RenderNode { path, gid }),
@@ -168,6 +172,12 @@ impl Gpus {
 
     fn of_apps(&self) -> impl Iterator<Item = &Gpu> {
         self.whole().filter(|gpu| !gpu.for_jobs && !gpu.is_cut)
+    }
+
+    /// Memory of the largest that is for games, MiB; 0 where nobody knows.
+    pub(crate) fn vram_mib_for_apps(&self) -> u32 {
+        let most = self.of_apps().filter_map(|gpu| gpu.vram_mib).max();
+        u32::try_from(most.unwrap_or(0)).unwrap_or(u32::MAX)
     }
 
     /// Their models, where they are known; slices are of those.
@@ -245,8 +255,11 @@ mod test {
             fs::write(device.join("vendor"), format!("{vendor}\n")).unwrap();
             fs::write(dev.join(name), "").unwrap();
         }
+        let amds = sysfs.join("class/drm/renderD129/device");
+        fs::write(amds.join("mem_info_vram_total"), "17163091968\n").unwrap();
         let found = Gpus(by_render_nodes(&sysfs, &dev));
         assert_eq!(found.models(), ["Intel GPU", "AMD GPU"]);
+        assert_eq!(found.vram_mib_for_apps(), 16_368);
         let given = found.for_apps();
         assert!(given.iter().all(|gpu| gpu.uuid.is_none()));
         let nodes = given
@@ -254,6 +267,22 @@ mod test {
             .map(|gpu| gpu.render_node.clone().unwrap().path);
         let wanted = ["renderD128", "renderD129"].map(|name| dev.join(name));
         assert_eq!(nodes.collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn the_memory_for_apps_is_that_of_the_largest_that_is_for_them() {
+        let with = |mib: Option<u64>, for_jobs| Gpu {
+            vram_mib: mib,
+            for_jobs,
+            ..Gpu::default()
+        };
+        let all = [with(Some(81_920), true), with(Some(8_192), false)];
+        let mut gpus = Gpus(all.to_vec());
+        assert_eq!(gpus.vram_mib_for_apps(), 8_192);
+        gpus.0.push(with(Some(24_576), false));
+        gpus.0.push(with(None, false));
+        assert_eq!(gpus.vram_mib_for_apps(), 24_576);
+        assert_eq!(Gpus::default().vram_mib_for_apps(), 0);
     }
 
     #[test]

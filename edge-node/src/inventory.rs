@@ -18,6 +18,7 @@ pub(crate) struct Inventory {
     encode_cpu_milli: u32,
     gpu: GpuClass,
     gpu_models: Vec<String>,
+    vram_mib: u32,
     encoders: Vec<String>,
     runtime: &'static str,
     /// What it offers to jobs, if it takes any. Its GPUs fall sick, and are well again.
@@ -48,6 +49,7 @@ impl Inventory {
             encode_cpu_milli: encode_cpu_milli(config, encoders),
             gpu: class(gpus, encoders),
             gpu_models: gpus.models(),
+            vram_mib: gpus.vram_mib_for_apps(),
             encoders: encoders
                 .iter()
                 .map(|encoder| encoder.name.clone())
@@ -87,6 +89,7 @@ impl Inventory {
                 encode_cpu_milli: self.encode_cpu_milli,
                 gpu: self.gpu,
                 gpu_models: self.gpu_models.clone(),
+                vram_mib: self.vram_mib,
                 encoders: self.encoders.clone(),
                 runtime: self.runtime.to_owned(),
                 images: self.images.clone(),

@@ -5,13 +5,15 @@
 //!
 //! **What it does not know:** files, versions, whether a node has the image.
 
-use nearlight_protocol::app::AppSpec;
+use nearlight_protocol::app::{AppSpec, GpuClass};
 use nearlight_protocol::limits::WARM_PER_APP_MAX;
 use std::fmt;
 use toml::de::{DeTable, DeValue};
 
 /// An app's time limits may not exceed a week.
 const TIME_S_MAX: u32 = 7 * 24 * 3600;
+/// More memory than a GPU has.
+const VRAM_MIB_MAX: u32 = 4 << 20;
 
 /// Something that is wrong with a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +97,16 @@ pub fn faults(app: &AppSpec) -> Vec<(&'static str, String)> {
         (!needs.display.is_valid(), "needs.display", even),
         (needs.cpu_milli == 0, "needs.cpu_milli", zero),
         (needs.mem_mib == 0, "needs.mem_mib", zero),
+        (
+            needs.vram_mib > 0 && needs.gpu == GpuClass::None,
+            "needs.vram_mib",
+            "needs a GPU; write `gpu = \"render\"` or `\"render-encode\"` beside it",
+        ),
+        (
+            needs.vram_mib > VRAM_MIB_MAX,
+            "needs.vram_mib",
+            "is more than 4 TiB",
+        ),
         (time(app.time.idle_s), "time.idle_s", no_time),
         (time(app.time.max_s), "time.max_s", no_time),
         (time(app.time.grace_s), "time.grace_s", no_time),
@@ -196,6 +208,12 @@ cpu_milli = 500
                 "line 10: `needs.cpu_milli` is zero",
             ],
         );
+        let no_gpu = APP.replace("cpu_milli = 500", "vram_mib = 4096");
+        check(&no_gpu, &["line 10: `needs.vram_mib` needs a GPU"]);
+        let with = no_gpu.replace("vram_mib", "gpu = \"render\"\nvram_mib");
+        assert_eq!(read("demo", &with).unwrap().needs.vram_mib, 4096);
+        let vast = with.replace("4096", "4194305");
+        check(&vast, &["line 11: `needs.vram_mib` is more than"]);
         // What is nowhere in the text has the line of the table that it belongs to.
         let absent = APP.replace("command = [\"/demo\"]", "command = []\ndisplay = \"x11\"");
         check(&absent, &["line 8: `launch.command` is empty"]);

@@ -219,6 +219,7 @@ fn create(client: &Client, app: &AppId, budget_micro: Option<u64>) -> Result<Ses
         rtt: Vec::new(),
         saves: SavesWish::default(),
         budget_micro,
+        price_max: None,
     };
     client.post_once("/v1/sessions", &request)
 }

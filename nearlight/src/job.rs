@@ -90,6 +90,7 @@ pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), C
         rtt: Vec::new(),
         saves: SavesWish::default(),
         budget_micro: start.budget_micro,
+        price_max: None,
     };
     let created: Session = client.post_once("/v1/sessions", &request)?;
     if start.detach {

@@ -174,6 +174,7 @@ impl Broker {
             rtt: Vec::new(),
             saves: SavesWish::default(),
             budget_micro: None,
+            price_max: None,
         };
         let body = serde_json::to_string(&request)?;
         let session: Session = self.json("POST", SESSIONS, Some(&body))?;

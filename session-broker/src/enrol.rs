@@ -149,6 +149,7 @@ impl Registrar {
             return Err(EnrolError::Token);
         }
         let node = used.node;
+        self.standings.enrolled(&node, &row.operator);
         tracing::info!(node_id = %node, name = row.name, again = !won, "a node comes in");
         Ok(Enrolled {
             certificate: self.certify(&node, &request)?,

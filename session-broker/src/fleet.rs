@@ -18,6 +18,7 @@ use nearlight_protocol::api::Node;
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Claim;
+use nearlight_session::bill::ByScore;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub(crate) struct Fleet {
     remote: HashMap<NodeId, RemoteNode>,
     /// How nodes are ranked by their receipts.
     ranks: Arc<Ranks>,
+    /// How prices follow scores by the rate card in force.
+    by_score: Option<ByScore>,
     /// Nodes with slots that are left alone.
     cooling: BTreeSet<NodeId>,
     /// Nodes that may take more than before, until they were offered to those who wait.
@@ -98,15 +101,24 @@ impl Fleet {
             None => FleetNode::new(row, now),
         };
         node.proven = self.ranks.of(&id);
+        node.by_score = self.by_score;
         node.refresh(now);
+        self.nodes.insert(id.clone(), node);
+        self.show_whole(&id);
+    }
+
+    /// Lets placement, and readers, see all of a node anew.
+    fn show_whole(&mut self, id: &NodeId) {
+        let Some(node) = self.nodes.get(id) else {
+            return;
+        };
         if node.decided.standing == Standing::Revoked {
-            self.index.remove(&id);
+            self.index.remove(id);
         } else {
             self.index.put(&node.view());
             self.openings.insert(id.clone());
         }
         self.unseen.insert(id.clone(), true);
-        self.nodes.insert(id, node);
     }
 
     /// Takes what was decided about a node. One that is revoked is in no index: placement knows
@@ -120,13 +132,7 @@ impl Fleet {
         }
         node.decided = decided;
         node.refresh(now);
-        if node.decided.standing == Standing::Revoked {
-            self.index.remove(id);
-        } else {
-            self.index.put(&node.view());
-            self.openings.insert(id.clone());
-        }
-        self.unseen.insert(id.clone(), true);
+        self.show_whole(id);
     }
 
     /// Takes how nodes are ranked.
@@ -140,7 +146,29 @@ impl Fleet {
             .collect();
         for id in news {
             let proven = self.ranks.of(&id);
-            self.change(&id, now, |node| node.proven = proven);
+            let costs_other = self.change(&id, now, |node| {
+                let before = node.price_permille();
+                node.proven = proven;
+                node.price_permille() != before
+            });
+            if costs_other == Some(true) {
+                self.show_whole(&id);
+            }
+        }
+    }
+
+    /// Takes how prices follow scores by the rate card in force.
+    pub(crate) fn set_by_score(&mut self, by_score: Option<ByScore>) {
+        if self.by_score == by_score {
+            return;
+        }
+        self.by_score = by_score;
+        let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
+        for id in ids {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.by_score = by_score;
+            }
+            self.show_whole(&id);
         }
     }
 

@@ -665,6 +665,8 @@ pub struct Decided {
     pub vetted: bool,
     /// Whether what it runs ends, too; of a drained node.
     pub reclaim: Option<Reclaim>,
+    /// Who runs it, as its join token said; empty for who runs the network.
+    pub operator: String,
 }
 
 /// A usage interval.

@@ -7,7 +7,7 @@
 //! **What it does not know:** intervals, and what they come to ([`nearlight_session::bill`] does).
 
 use crate::ledger::{CardRow, Ledger, Op, StoreError};
-use nearlight_placement::PriceCap;
+use nearlight_placement::{self as placement, PriceCap, SessionRequest};
 use nearlight_protocol::job::Resources;
 use nearlight_protocol::unit::UnixMillis;
 use nearlight_session::bill::{ByScore, Metered, Month, RATE_MAX, RateBook, RateCard, Rates};
@@ -204,6 +204,38 @@ pub(crate) fn cap_of(rates: Option<&Rates>, needs: &Resources, max: u32) -> Pric
     }
 }
 
+/// What a session costs an hour that holds this of a node, millionths, where that costs what the card says.
+pub(crate) fn hourly(card: &Rates, request: &SessionRequest) -> placement::Rates {
+    let whole = Rates {
+        slot: card.slot,
+        cpu_core: card.cpu_core,
+        mem_gib: card.mem_gib,
+        ..Rates::default()
+    };
+    let own = whole.per_hour(&Metered {
+        cpu_milli: request.cpu_milli,
+        mem_mib: request.mem_mib,
+        gpus: Vec::new(),
+        score_permille: None,
+    });
+    let an_hour = |rate: u64| rate.saturating_mul(3600);
+    let of_gpus = if request.gpus() > 0 {
+        Some(&card.gpu)
+    } else {
+        None
+    };
+    let gpus = of_gpus.into_iter().flatten();
+    placement::Rates {
+        own,
+        cpu_core: an_hour(card.cpu_core),
+        gpus: Arc::new(
+            gpus.map(|(model, rate)| (model.clone(), an_hour(*rate)))
+                .collect(),
+        ),
+        gpu_other: an_hour(card.gpu_other),
+    }
+}
+
 /// What a job costs a second wherever it is, millionths, rounded up.
 pub(crate) fn without_gpus(rates: &Rates, needs: &Resources) -> u64 {
     rates.per_second(&Metered {
@@ -370,97 +402,4 @@ fn unix_ms(at: &Datetime) -> Option<UnixMillis> {
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    fn of(card: &str) -> Result<Vec<Declared>, String> {
-        parse(&format!("currency = \"EUR\"\n{card}"))
-    }
-
-    #[test]
-    fn the_example_of_the_defaults_is_one() {
-        let text = include_str!("../../configs/examples/rates.toml");
-        let cards = parse(text).unwrap();
-        assert_eq!(cards[0].declared_ms, 1_767_225_600_000);
-        assert_eq!(cards[0].card.gpu["H100"], 700);
-    }
-
-    #[test]
-    fn instants_are_read_with_their_offset() {
-        let from =
-            |text: &str| of(&format!("[[card]]\nvalid_from = {text}")).map(|c| c[0].declared_ms);
-        assert_eq!(from("2024-03-01T01:00:00.9+01:00"), Ok(1_709_251_200_900));
-        assert_eq!(from("2024-02-29T23:59:59-00:30"), Ok(1_709_252_999_000));
-        for text in ["2024-03-01", "2024-03-01T00:00:00", "1969-12-31T00:00:00Z"] {
-            assert!(from(text).unwrap_err().contains("valid_from"), "{text}");
-        }
-    }
-
-    #[test]
-    fn people_ask_for_days_instants_and_milliseconds() {
-        for (text, at_ms) in [
-            ("2024-03-01", Some(1_709_251_200_000)),
-            ("2024-03-01T00:00:01", Some(1_709_251_201_000)),
-            ("2024-03-01T01:00:00+01:00", Some(1_709_251_200_000)),
-            ("1709251200000", Some(1_709_251_200_000)),
-            ("12:00:00", None),
-            ("2024-02-30", None),
-            ("-1", None),
-        ] {
-            assert_eq!(instant(text), at_ms, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_cap_leaves_for_gpus_what_the_rest_does_not_take() {
-        let rates = Rates {
-            slot: 10,
-            cpu_core: 4,
-            mem_gib: 2,
-            gpu_other: 9,
-            ..Rates::default()
-        };
-        let mut needs = Resources {
-            cpu_milli: 1500,
-            mem_mib: 2048,
-            ..Resources::default()
-        };
-        let left = |needs: &Resources, max| cap_of(Some(&rates), needs, max).gpu_max;
-        assert_eq!(without_gpus(&rates, &needs), 20);
-        assert_eq!((left(&needs, 19), left(&needs, 20)), (None, Some(0)));
-        let by_score = Some(ByScore {
-            cap_permille: 1_500,
-            unproven_permille: 500,
-        });
-        let scored = Rates {
-            by_score,
-            ..rates.clone()
-        };
-        let cap = cap_of(Some(&scored), &needs, 40);
-        // 10, 1.5 cores of 4 and 2 GiB of 2 at the highest factor: 15 + 9 + 6.
-        assert_eq!((cap.gpu_max, cap.gpu_other), (Some(10), 14));
-        needs.gpu = Some(nearlight_protocol::job::GpuNeed {
-            count: 2,
-            model: None,
-            vram_mib: 0,
-            compute_capability: 0,
-        });
-        assert_eq!(left(&needs, 39), Some(9));
-        assert_eq!(cap_of(None, &needs, 1000).gpu_max, None);
-    }
-
-    #[test]
-    fn a_file_that_is_wrong_says_what_to_do() {
-        let says = |text: &str, word: &str| {
-            let problem = of(text).unwrap_err();
-            assert!(problem.contains(word), "`{problem}` does not say `{word}`");
-        };
-        let card = "[[card]]\nvalid_from = 2026-01-01T00:00:00Z\n";
-        says(&format!("{card}{card}"), "oldest first");
-        says(&format!("{card}slot = 1000000000001"), "above");
-        says(&format!("{card}slot = 1.5"), "slot");
-        says(&format!("{card}colour = 1"), "colour");
-        says(&format!("{card}gpu = {{ \"\" = 1 }}"), "GPU");
-        assert!(parse("currency = \"\"").unwrap_err().contains("currency"));
-    }
-}
+mod test;

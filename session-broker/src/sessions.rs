@@ -76,6 +76,7 @@ mod spending;
 mod standing;
 mod storage;
 mod together;
+mod told;
 mod trying;
 mod turn;
 mod volumes;
@@ -360,6 +361,7 @@ pub(crate) fn request_of(app: &AppSpec) -> SessionRequest {
         mem_mib: app.needs.mem_mib,
         kbps: app.needs.kbps_min,
         gpu: app.needs.gpu,
+        vram_mib: app.needs.vram_mib,
         image: app.launch.image.clone(),
         ..SessionRequest::default()
     }

@@ -98,7 +98,7 @@ impl Day {
                 encode_cpu_milli: 0,
                 mem_mib_total: 8000,
                 uplink_kbps_total: None,
-                price_milli_h: None,
+                price_permille: 1000,
                 images: BTreeSet::new(),
                 jobs: Some(JobHost {
                     runtimes: vec![ContainerRuntime::Runc],

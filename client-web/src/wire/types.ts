@@ -76,7 +76,11 @@ saves?: SavesWish,
 /**
  * What it may cost, millionths of the currency's unit; then it ends. No limit without it.
  */
-budget_micro?: number, };
+budget_micro?: number, 
+/**
+ * What an app may cost a second where it is placed, millionths of the currency's unit. A job says it in its `place`.
+ */
+price_max?: number, };
 
 export type SavesWish = "ask" | "wait" | "without";
 

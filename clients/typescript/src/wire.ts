@@ -2199,6 +2199,11 @@ export interface components {
             job?: components["schemas"]["JobSpec"] | null;
             /** @description xkb layout of the player's keyboard, such as `de` or `us(intl)`; `us` otherwise. */
             keyboard_layout?: string | null;
+            /**
+             * Format: int32
+             * @description What an app may cost a second where it is placed, millionths of the currency's unit. A job says it in its `place`.
+             */
+            price_max?: number | null;
             /** @description The region that it must run in, however far; the nearest that has room otherwise. */
             region?: string | null;
             /** @description Round trips to regions that the player measured, at most [`crate::limits::RTTS_MAX`]. */
@@ -2905,6 +2910,13 @@ export interface components {
              * @default 256
              */
             tmp_mib: number;
+            /**
+             * Format: int32
+             * @description Memory of the node's GPU, MiB, which then has to be of a class: it is started where a GPU for apps has as much
+             *     in all. It is not set aside: sessions of one GPU share its memory.
+             * @default 0
+             */
+            vram_mib: number;
         };
         /** @description A token for a checker. It is told this once. */
         NewCheckerToken: {

@@ -24,9 +24,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
     let too_small = room(node.cpu_milli_total) < cpu
         || node.mem_mib_total < request.mem_mib
         || narrow(node.uplink_kbps_total);
-    let dear = request
-        .price_milli_h_max
-        .is_some_and(|max| node.price_milli_h.unwrap_or(0) > max);
+    let dear = request.is_dear(node.price_permille, node.encode_cpu_milli);
     let needs_image = policy.image_required || request.needs_image_here();
     let has_image = node.images.contains(&request.image);
     let no_job = request.job.as_ref();
@@ -96,12 +94,18 @@ fn why(node: &NodeView, request: &SessionRequest, rtt: (Option<u32>, u32)) -> Wh
     let desktop = request.desktop.as_ref();
     let starts_desktop = desktop.is_some_and(|app| !node.desktops.contains(app));
     let operator = spread(request).find(|(name, _)| *name == node.operator);
+    let price = request.price_on(
+        (node.price_permille, node.encode_cpu_milli),
+        node.state.gpus_free(),
+        || node.jobs.as_ref(),
+    );
     Why {
         rtt_ms,
         rtt: rtt_points(counts_as_ms),
         image: if has_all { 0 } else { IMAGE },
         desktop: if starts_desktop { DESKTOP } else { 0 },
         gpu: if wastes_gpu { GPU } else { 0 },
+        price,
         spread: operator.map_or(0, |(_, points)| points),
         ..Standing::of(node).why(request.cpu_milli, request.kbps)
     }

@@ -25,6 +25,8 @@ pub struct FleetIndex {
     by_name: HashMap<String, u32>,
     empty: Vec<u32>,
     lanes: HashMap<Id, Lane>,
+    /// A share of the card's prices that no node is below; `None` before the first one.
+    price_least: Option<u32>,
     pub(crate) operators: Names,
     pub(crate) runtimes: Names,
     pub(crate) images: Names,
@@ -75,11 +77,23 @@ impl FleetIndex {
         self.lanes.is_empty()
     }
 
+    /// A share of the card's prices that no node is below, thousandths. One that has left may have been.
+    pub(crate) fn price_least(&self) -> u32 {
+        self.price_least.unwrap_or(0)
+    }
+
+    /// Whether nodes have more than one operator.
+    pub fn has_operators(&self) -> bool {
+        self.operators.len() > 1
+    }
+
     /// Takes a node in, or all of it anew.
     pub fn put(&mut self, node: &NodeView) {
         if let Some(lane) = self.lanes.remove(&Id::from(&node.id)) {
             self.clear(lane);
         }
+        let least = self.price_least.unwrap_or(u32::MAX);
+        self.price_least = Some(least.min(node.price_permille));
         let cell = self.cell_named(&node.region);
         let names = RowNames {
             operator: self.operators.take(&node.operator),

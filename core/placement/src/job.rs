@@ -1,5 +1,6 @@
 //! What a job asks of a node beside a slot, CPU and memory, and why a node cannot give it.
 
+use crate::price::rate_of;
 use crate::reason::Reason;
 use nearlight_protocol::control::{Gpu, JobHost};
 use nearlight_protocol::job::{ContainerRuntime, GpuNeed};
@@ -41,12 +42,7 @@ pub struct PriceCap {
 
 impl PriceCap {
     fn affords(&self, gpu: &Gpu) -> bool {
-        let named = self
-            .gpus
-            .iter()
-            .filter(|(part, _)| gpu.model.contains(*part));
-        let named = named.max_by_key(|(part, _)| part.len());
-        let rate = named.map_or(self.gpu_other, |(_, rate)| *rate);
+        let rate = rate_of(&gpu.model, &self.gpus, self.gpu_other);
         self.gpu_max.is_some_and(|max| rate <= max)
     }
 }

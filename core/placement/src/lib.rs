@@ -31,7 +31,7 @@
 //! | load | 1 for each thousandth of slots or CPU taken afterwards, whichever is more: 1000 at most |
 //! | uplink | half as much for each thousandth of the uplink: 500 at most; 0 where it is not known |
 //! | receipts | half a point for each thousandth that is missing of a full rank: 500 without any; 0 where nobody checks nodes |
-//! | price | 1 for each thousandth an hour |
+//! | price | 1 for each thousandth of the currency an hour that it costs there, with the encoder's CPU and the job's GPUs |
 //! | spread | 500 times the share of the tenant's sessions that the node's operator has already |
 //!
 //! So a missing image weighs more than everything about load and GPUs together, and as much as 40 ms. A
@@ -73,6 +73,7 @@ mod node;
 mod opening;
 mod pick;
 mod policy;
+mod price;
 mod reason;
 mod request;
 mod score;
@@ -90,6 +91,7 @@ pub use nearest::nearest;
 pub use node::{NodeState, NodeView, Trust};
 pub use opening::{Opening, opening};
 pub use policy::{LatencyStep, Policy, Step};
+pub use price::Rates;
 pub use reason::Reason;
 pub use request::{Rtts, SessionRequest};
 pub use score::Why;

@@ -1,5 +1,6 @@
 //! What placement is told of a node.
 
+use crate::price::WHOLE;
 use nearlight_protocol::app::GpuClass;
 use nearlight_protocol::control::JobHost;
 use nearlight_protocol::id::NodeId;
@@ -13,7 +14,7 @@ pub struct NodeView {
     pub id: NodeId,
     /// Its metro: all nodes of one region share an estimated round trip.
     pub region: String,
-    /// Who runs it; empty where nobody said.
+    /// Who runs it; empty for who runs the network.
     pub operator: String,
     /// How far it is trusted.
     pub trust: Trust,
@@ -35,9 +36,10 @@ pub struct NodeView {
     pub mem_mib_total: u32,
     /// Uplink in all, kbit/s; `None` while nobody knows what it carries.
     pub uplink_kbps_total: Option<u32>,
-    /// What a session costs here, thousandths of the currency an hour; `None` where nobody asks for
-    /// anything.
-    pub price_milli_h: Option<u32>,
+    /// The share of the rate card's prices that a session costs here, thousandths. Who does not say asks for all
+    /// of them.
+    #[serde(default = "the_cards")]
+    pub price_permille: u32,
     /// Images and assets that are present.
     pub images: BTreeSet<String>,
     /// What it offers to jobs; `None` from one that takes none.
@@ -48,6 +50,10 @@ pub struct NodeView {
     pub desktops: BTreeSet<String>,
     /// What changes from moment to moment.
     pub state: NodeState,
+}
+
+const fn the_cards() -> u32 {
+    WHOLE
 }
 
 /// What changes of a node with every claim and heartbeat.

@@ -1,8 +1,10 @@
 //! What placement is told of a session that wants a node.
 
-use crate::job::JobNeed;
+use crate::job::{JobNeed, choose_gpus};
 use crate::node::Trust;
+use crate::price::{Place, Rates};
 use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control::JobHost;
 use nearlight_protocol::id::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,8 +34,10 @@ pub struct SessionRequest {
     pub regions_not: Vec<String>,
     /// Trust class, or better.
     pub trust: Trust,
-    /// The most it may cost, thousandths of the currency an hour; `None` for no limit.
-    pub price_milli_h_max: Option<u32>,
+    /// What it costs.
+    pub rates: Rates,
+    /// The most it may cost, GPUs aside, millionths of the currency an hour; `None` for no limit.
+    pub price_micro_h_max: Option<u64>,
     /// Estimated round trips from the player to each region.
     pub rtts: Rtts,
     /// How many of its tenant's sessions each operator has.
@@ -83,6 +87,36 @@ impl SessionRequest {
             Some(_) => 0,
             None => milli,
         }
+    }
+
+    /// Points for what it costs on a node whose GPUs in `free` no job has.
+    pub(crate) fn price_on<'a>(
+        &'a self,
+        (permille, encode_cpu_milli): (u32, u32),
+        free: u64,
+        host: impl FnOnce() -> Option<&'a JobHost>,
+    ) -> u32 {
+        let wants = |job: &&JobNeed| job.gpu.is_some() && !self.rates.is_free();
+        let job = self.job.as_ref().filter(wants);
+        let chosen = job.and_then(|job| choose_gpus(&host()?.gpus, free, job));
+        let gpus = chosen.iter().flatten();
+        let rates = gpus.map(|gpu| self.rates.gpu(&gpu.model));
+        self.rates.points(Place {
+            permille,
+            encode_cpu_milli: self.encode_cpu_milli(encode_cpu_milli),
+            gpus: rates.fold(0, u64::saturating_add),
+        })
+    }
+
+    /// Whether it costs more on a node than it may, GPUs aside.
+    pub(crate) fn is_dear(&self, permille: u32, encode_cpu_milli: u32) -> bool {
+        let place = Place {
+            permille,
+            encode_cpu_milli: self.encode_cpu_milli(encode_cpu_milli),
+            gpus: 0,
+        };
+        self.price_micro_h_max
+            .is_some_and(|max| self.rates.at(place) > max)
     }
 
     /// Whether a node's GPU is wasted on it.

@@ -18,8 +18,6 @@ pub(crate) const GPU: u32 = 2_000;
 /// Points for no rank at all, and the rank that takes all of them away, thousandths.
 const RECEIPTS: u32 = 500;
 const RANK_MAX: u32 = 1_000;
-/// A price above this counts as this, thousandths an hour.
-const PRICE_MAX: u32 = 1_000_000;
 /// Points where the node's operator has all of the tenant's sessions.
 const SPREAD: u32 = 500;
 
@@ -92,7 +90,8 @@ pub(crate) struct Standing {
     uplink_total: u32,
     uplink_free: u32,
     receipts: u32,
-    price: u32,
+    /// The share of the card's prices, thousandths.
+    price_permille: u32,
 }
 
 /// An uplink that nobody knows: it rules nothing out and weighs nothing.
@@ -109,7 +108,7 @@ impl Standing {
             uplink_total: node.uplink_kbps_total.unwrap_or(UNKNOWN),
             uplink_free: UNKNOWN,
             receipts: 0,
-            price: node.price_milli_h.unwrap_or(0),
+            price_permille: node.price_permille,
         };
         standing.set(&node.state);
         standing
@@ -135,7 +134,7 @@ impl Standing {
             load: self.load_milli(cpu_milli),
             uplink: self.uplink_milli(kbps) / 2,
             receipts: self.receipts,
-            price: self.price.min(PRICE_MAX),
+            price: 0,
             spread: 0,
         }
     }
@@ -192,9 +191,9 @@ impl Standing {
         self.uplink_free
     }
 
-    /// Thousandths an hour; 0 where nobody asks for anything.
-    pub(crate) fn price(&self) -> u32 {
-        self.price
+    /// The share of the card's prices, thousandths.
+    pub(crate) fn price_permille(&self) -> u32 {
+        self.price_permille
     }
 
     /// CPU that a session takes here beside its app's, thousandths of a core.

@@ -99,7 +99,7 @@ pub(crate) fn search<'a>(
         let Some(rtt) = rules.within_step(near.counts_as_ms) else {
             break;
         };
-        if rtt > best.points_max() {
+        if rtt.saturating_add(rules.price_least) > best.points_max() {
             break;
         }
         let cell = &index.cells[near.cell as usize];
@@ -121,9 +121,11 @@ fn search_cell<'a>(
     best: &mut Best<'a>,
 ) {
     let request = rules.request;
+    // Every node of the cell has so many.
+    let least = rtt.saturating_add(rules.price_least);
     let mut names = None;
     for (at, floor) in cell.floors() {
-        if floor == u32::MAX || rtt.saturating_add(floor) > best.points_max() {
+        if floor == u32::MAX || least.saturating_add(floor) > best.points_max() {
             continue;
         }
         let block = cell.block(at);
@@ -139,12 +141,12 @@ fn search_cell<'a>(
             true => rules.waits_at_least(&named(), able),
             false => 0,
         };
-        if best.beats(rtt + waits + head.floor, || head.key) {
+        if best.beats(least + waits + head.floor, || head.key) {
             continue;
         }
         let able = able & block.at_least(Column::Vram, request.vram_mib, able);
-        let able = able & rules.affordable(&block, able);
-        let able = able & worth_a_look(&block, rtt + waits, best);
+        let able = able & rules.may_be_affordable(&block, able);
+        let able = able & worth_a_look(&block, least + waits, best);
         if able == 0 {
             continue;
         }
@@ -182,7 +184,7 @@ fn offer_lanes<'a>(
     known: Why,
     best: &mut Best<'a>,
 ) {
-    let points = known.points();
+    let points = known.points() + rules.price_least;
     let worth = |asked: u64, points: u32, best: &Best<'_>| match asked {
         0 => 0,
         _ => asked & worth_a_look(block, points, best),
@@ -216,14 +218,18 @@ fn worth_a_look(block: &Block<'_>, least: u32, best: &Best<'_>) -> u64 {
 fn score<'a>(block: &Block<'a>, lane: usize, rules: &Rules<'_>, known: Why) -> Found<'a> {
     let row = block.row(lane);
     let operator = rules.spread.iter().find(|(id, _)| *id == row.operator);
-    let own = row
-        .standing
-        .why(rules.request.cpu_milli, rules.request.kbps);
+    let standing = &row.standing;
+    let own = standing.why(rules.request.cpu_milli, rules.request.kbps);
+    let price = rules.request.price_on(
+        (standing.price_permille(), standing.cpu_encode()),
+        row.gpus_free,
+        || block.jobs(lane),
+    );
     let why = Why {
         load: own.load,
         uplink: own.uplink,
         receipts: own.receipts,
-        price: own.price,
+        price,
         spread: operator.map_or(0, |(_, points)| *points),
         ..known
     };

@@ -5,6 +5,7 @@ use crate::index::block::{Column, Head, lanes};
 use crate::index::cell::{Block, Wanted};
 use crate::job::JobNeed;
 use crate::policy::{Policy, Step};
+use crate::price::{Place, WHOLE};
 use crate::reason::Reason;
 use crate::request::SessionRequest;
 use crate::score::{DESKTOP, IMAGE, rtt_points, spread};
@@ -27,6 +28,10 @@ pub(crate) struct Rules<'a> {
     pub(crate) spread: Vec<(u32, u32)>,
     /// The runtime's number, if any node has it; `None` where any will do.
     runtime: Option<Option<u32>>,
+    /// Points for its price on any node, at least.
+    pub(crate) price_least: u32,
+    /// The greatest share of the card's prices with which a node may be within its limit.
+    permille_max: u32,
 }
 
 impl<'a> Rules<'a> {
@@ -46,6 +51,11 @@ impl<'a> Rules<'a> {
             desktop: request.desktop.as_ref().map(|app| index.desktops.id(app)),
             spread: operators.collect(),
             runtime: request.runtime.as_ref().map(|name| index.runtimes.id(name)),
+            price_least: request.rates.points(Place {
+                permille: index.price_least(),
+                ..Place::default()
+            }),
+            permille_max: permille_max(request),
         }
     }
 
@@ -96,8 +106,7 @@ impl<'a> Rules<'a> {
     /// Whether some lane may have enough of everything that is free.
     pub(crate) fn may_hold(&self, head: &Head) -> bool {
         let request = self.request;
-        let price_max = request.price_milli_h_max.unwrap_or(u32::MAX);
-        head.least(Column::Price) <= price_max
+        head.least(Column::Price) <= self.permille_max
             // What an encoder takes is off the column; no job needs that.
             && (request.job.is_some()
                 || head.greatest(Column::CpuFree) >= request.cpu_milli.max(1))
@@ -106,15 +115,26 @@ impl<'a> Rules<'a> {
             && head.greatest(Column::Vram) >= request.vram_mib
     }
 
-    /// Lanes that do not cost too much. Others than `asked` may be anything.
-    pub(crate) fn affordable(&self, block: &Block<'_>, asked: u64) -> u64 {
-        let above = self
-            .request
-            .price_milli_h_max
-            .and_then(|max| max.checked_add(1));
+    /// Lanes that do not cost too much, unless their encoder does. Others than `asked` may be anything.
+    pub(crate) fn may_be_affordable(&self, block: &Block<'_>, asked: u64) -> u64 {
+        let above = self.permille_max.checked_add(1);
         above.map_or(u64::MAX, |above| {
             !block.at_least(Column::Price, above, asked)
         })
+    }
+
+    /// Lanes of `asked` that do not cost too much.
+    fn affordable(&self, block: &Block<'_>, asked: u64) -> u64 {
+        let asked = asked & self.may_be_affordable(block, asked);
+        match self.request.price_micro_h_max {
+            None => asked,
+            Some(_) => block.lanes_where(asked, |row| {
+                let node = &row.standing;
+                !self
+                    .request
+                    .is_dear(node.price_permille(), node.cpu_encode())
+            }),
+        }
     }
 
     /// Lanes of `asked` where nothing has to be fetched first: they have the image, and every asset.
@@ -262,6 +282,16 @@ impl<'a> Rules<'a> {
         }
         left
     }
+}
+
+/// The greatest share of the card's prices with which a request is within its limit on a node whose encoder takes
+/// nothing.
+fn permille_max(request: &SessionRequest) -> u32 {
+    let (Some(max), own @ 1..) = (request.price_micro_h_max, request.rates.own) else {
+        return u32::MAX;
+    };
+    let below = (u128::from(max) + 1) * u128::from(WHOLE) - 1;
+    u32::try_from(below / u128::from(own)).unwrap_or(u32::MAX)
 }
 
 /// What a job's node lacks for good, after a runtime.

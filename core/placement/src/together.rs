@@ -185,7 +185,7 @@ mod test {
             encode_cpu_milli: 0,
             mem_mib_total: 8000,
             uplink_kbps_total: None,
-            price_milli_h: None,
+            price_permille: 1000,
             images: std::collections::BTreeSet::new(),
             jobs: Some(JobHost {
                 runtimes: vec![ContainerRuntime::Runc],

@@ -50,6 +50,7 @@ impl AppSpec {
     /// As an order to start has it: without what nodes of an older build do not know.
     pub fn for_start(mut self) -> Self {
         self.warm = 0;
+        self.needs.vram_mib = 0;
         self
     }
 }
@@ -107,6 +108,10 @@ pub struct Needs {
     pub tmp_mib: u32,
     /// GPU class.
     pub gpu: GpuClass,
+    /// Memory of the node's GPU, MiB, which then has to be of a class: it is started where a GPU for apps has as much
+    /// in all. It is not set aside: sessions of one GPU share its memory.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub vram_mib: u32,
     /// Display size and rate the app is started with.
     pub display: DisplayMode,
     /// Uplink that is set aside for a session on its node, kbit/s: with less than this it is not
@@ -123,6 +128,7 @@ impl Default for Needs {
             mem_mib: 1024,
             tmp_mib: 256,
             gpu: GpuClass::None,
+            vram_mib: 0,
             display: DisplayMode::default(),
             kbps_min: 4000,
             network: false,

@@ -149,6 +149,11 @@ impl Rates {
         named.map_or(self.gpu_other, |(_, rate)| *rate)
     }
 
+    /// What `metered` costs an hour, micro-units, rounded down as amounts are.
+    pub fn per_hour(&self, metered: &Metered) -> u64 {
+        whole(metered.parts(self).saturating_mul(3600) / PARTS)
+    }
+
     /// What `metered` costs a second, micro-units, rounded up: what a price cap is compared with.
     pub fn per_second(&self, metered: &Metered) -> u64 {
         whole(metered.parts(self).div_ceil(PARTS))

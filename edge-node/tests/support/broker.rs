@@ -105,6 +105,7 @@ impl Broker {
                 encode_cpu_milli: 0,
                 gpu: nearlight_protocol::app::GpuClass::None,
                 gpu_models: Vec::new(),
+                vram_mib: 0,
                 encoders: Vec::new(),
                 runtime: String::new(),
                 images: Vec::new(),

@@ -62,6 +62,7 @@ pub(super) fn inventory(slots: Vec<Slot>) -> Inventory {
         encode_cpu_milli: 0,
         gpu: GpuClass::RenderEncode,
         gpu_models: vec!["none".to_owned()],
+        vram_mib: 0,
         encoders: vec!["none".to_owned()],
         runtime: "docker".to_owned(),
         images: Vec::new(),

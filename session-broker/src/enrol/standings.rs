@@ -1,7 +1,7 @@
-//! What was decided about nodes, in memory: asked at every attach and renewal.
+//! What was decided about nodes, and who runs them, in memory: asked at every attach and renewal.
 //!
-//! **Invariant.** A decision is here only after it is in the ledger. Written by the owner of sessions
-//! alone.
+//! **Invariant.** What is here is in the ledger. Decisions are written by the owner of sessions alone; who runs a node is
+//! said once, when it comes in.
 
 use crate::ledger::{Decided, Reclaim, Standing};
 use nearlight_protocol::id::NodeId;
@@ -26,28 +26,25 @@ pub(crate) enum StandingChange {
 impl StandingChange {
     /// What it makes of what was decided before. Nothing ends a revocation.
     pub(crate) fn on(&self, decided: Decided) -> Decided {
-        let Decided {
-            standing, vetted, ..
-        } = decided;
-        match (self, standing) {
+        match (self, decided.standing) {
             (Self::Vet | Self::Unvet, _) => Decided {
                 vetted: *self == Self::Vet,
                 ..decided
             },
             (Self::Revoke, _) | (Self::Drain(_) | Self::Undrain, Standing::Revoked) => Decided {
                 standing: Standing::Revoked,
-                vetted,
                 reclaim: None,
+                ..decided
             },
             (Self::Drain(reclaim), Standing::Active | Standing::Drained) => Decided {
                 standing: Standing::Drained,
-                vetted,
                 reclaim: reclaim.clone(),
+                ..decided
             },
             (Self::Undrain, Standing::Active | Standing::Drained) => Decided {
                 standing: Standing::Active,
-                vetted,
                 reclaim: None,
+                ..decided
             },
         }
     }
@@ -88,6 +85,16 @@ impl Standings {
         news
     }
 
+    /// A node has come in, with this operator's token.
+    pub(crate) fn enrolled(&self, node: &NodeId, operator: &str) {
+        if operator.is_empty() {
+            return;
+        }
+        let mut decided = self.decided.write().unwrap_or_else(PoisonError::into_inner);
+        let of = decided.entry(node.clone()).or_default();
+        operator.clone_into(&mut of.operator);
+    }
+
     /// A decision that is durable. Returns what holds of the node now.
     pub(crate) fn decide(&self, node: &NodeId, change: &StandingChange) -> Decided {
         let mut decided = self.decided.write().unwrap_or_else(PoisonError::into_inner);
@@ -105,11 +112,10 @@ impl Standings {
 mod test {
     use super::*;
 
-    const fn of(standing: Standing) -> Decided {
+    fn of(standing: Standing) -> Decided {
         Decided {
             standing,
-            vetted: false,
-            reclaim: None,
+            ..Decided::default()
         }
     }
 
@@ -127,6 +133,26 @@ mod test {
         );
         assert_eq!(standings.of(&one), of(Standing::Active));
         assert_eq!(standings.of(&two), of(Standing::Revoked));
+    }
+
+    #[test]
+    fn who_runs_a_node_stays_whatever_is_decided_about_it() {
+        let standings = Standings::default();
+        let node = nearlight_kit::ids::node();
+        standings.enrolled(&node, "acme");
+        for change in [
+            StandingChange::Vet,
+            StandingChange::Unvet,
+            StandingChange::Drain(None),
+            StandingChange::Undrain,
+            StandingChange::Revoke,
+        ] {
+            assert_eq!(standings.decide(&node, &change).operator, "acme");
+        }
+        standings.enrolled(&nearlight_kit::ids::node(), "");
+        let known = vec![(node.clone(), standings.of(&node))];
+        assert_eq!(standings.learn(known), []);
+        assert_eq!(standings.of(&node).operator, "acme");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use nearlight_protocol::id::SlotId;
 use nearlight_protocol::limits::CONTROL_OUTBOX_MAX;
 use nearlight_protocol::unit::MonoTime;
 use nearlight_session::Epoch;
+use nearlight_session::bill::ByScore;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(crate) struct FleetNode {
     pub(super) decided: Decided,
     /// What its receipts come to.
     pub(super) proven: Proven,
+    /// How prices follow scores by the rate card in force.
+    pub(super) by_score: Option<ByScore>,
     /// Orders without an ack, by number.
     pub(crate) outbox: BTreeMap<u64, OutboxRow>,
     /// Whether it runs more that is to be stopped than the outbox takes.
@@ -80,6 +83,7 @@ impl FleetNode {
             draining: false,
             decided: Decided::default(),
             proven: Proven::default(),
+            by_score: None,
             outbox: BTreeMap::new(),
             overflows: false,
             cooling: HashMap::new(),
@@ -174,6 +178,17 @@ impl FleetNode {
         }
     }
 
+    /// Who runs it; empty for who runs the network.
+    pub(crate) fn operator(&self) -> &str {
+        &self.decided.operator
+    }
+
+    /// The share of the rate card's prices that a claim on it costs, thousandths.
+    pub(super) fn price_permille(&self) -> u32 {
+        let score = self.proven.score.map(|score| score.permille);
+        self.by_score.map_or(1000, |by| by.permille(score))
+    }
+
     /// What it was measured to do.
     pub(crate) const fn score(&self) -> Option<Scored> {
         self.proven.score
@@ -202,8 +217,7 @@ impl FleetNode {
         &self.state
     }
 
-    /// All of it as placement sees it. Operator, VRAM and price are on no wire yet; without
-    /// them no node is better or worse than another.
+    /// All of it as placement sees it.
     pub(crate) fn view(&self) -> NodeView {
         let inventory = &self.row.inventory;
         let assets = inventory.jobs.iter().flat_map(|jobs| &jobs.assets);
@@ -211,21 +225,21 @@ impl FleetNode {
         NodeView {
             id: self.row.id.clone(),
             region: self.row.region.clone(),
-            operator: String::new(),
+            operator: self.decided.operator.clone(),
             trust: match self.decided.vetted {
                 true => Trust::Known,
                 false => Trust::Open,
             },
             runtime: inventory.runtime.clone(),
             gpu: inventory.gpu,
-            vram_mib: 0,
+            vram_mib: inventory.vram_mib,
             encodes: !inventory.encoders.is_empty(),
             slots_total: self.slots_total(),
             cpu_milli_total: inventory.cpu_milli,
             encode_cpu_milli: inventory.encode_cpu_milli,
             mem_mib_total: inventory.mem_mib,
             uplink_kbps_total: inventory.uplink_kbps,
-            price_milli_h: None,
+            price_permille: self.price_permille(),
             images: inventory.images.iter().chain(assets).cloned().collect(),
             jobs: inventory.jobs.as_ref().map(without_assets),
             desktops: ready.map(|warm| warm.app.to_string()).collect(),
@@ -307,6 +321,7 @@ pub(crate) fn nothing() -> Inventory {
         encode_cpu_milli: 0,
         gpu: GpuClass::None,
         gpu_models: Vec::new(),
+        vram_mib: 0,
         encoders: Vec::new(),
         runtime: String::new(),
         images: Vec::new(),

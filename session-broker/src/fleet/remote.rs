@@ -148,7 +148,7 @@ impl Fleet {
     pub(crate) fn keep_remote(&mut self, former: Self) -> Vec<RemoteNews> {
         let mut news = Vec::new();
         self.remote = former.remote;
-        self.ranks = former.ranks;
+        (self.ranks, self.by_score) = (former.ranks, former.by_score);
         let ids: Vec<NodeId> = self.remote.keys().cloned().collect();
         for id in ids {
             let (holder, shared) = {
@@ -209,7 +209,7 @@ fn same_but_state(a: &Shared, b: &Shared) -> bool {
         && a.encode_cpu_milli == b.encode_cpu_milli
         && a.mem_mib_total == b.mem_mib_total
         && a.uplink_kbps_total == b.uplink_kbps_total
-        && a.price_milli_h == b.price_milli_h
+        && a.price_permille == b.price_permille
         && a.images == b.images
         && a.jobs == b.jobs
         && a.desktops == b.desktops

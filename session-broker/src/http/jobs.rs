@@ -16,6 +16,7 @@ use nearlight_protocol::job::{ImageRef, JobSpec};
 use nearlight_protocol::limits::JOB_ENTRIES_MAX;
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::work::{PullLogin, Secrets, Work};
+use nearlight_session::bill::Rates;
 use std::collections::BTreeSet;
 
 impl Api {
@@ -42,15 +43,8 @@ impl Api {
         let Some(max) = spec.place.price_max else {
             return Ok(());
         };
-        let prices = Prices::read(&self.ledger).await;
-        let prices = prices.map_err(|e| store_failed(&e))?;
-        let Some(rates) = prices.book.at(self.clock.unix_ms()) else {
-            return Err(bad_request(
-                "job.place.price_max: nothing has a price here, for the operator has no rate card; \
-                 leave it out.",
-            ));
-        };
-        let least = rates::without_gpus(rates, &spec.resources);
+        let rates = self.has_prices("job.place.price_max").await?;
+        let least = rates::without_gpus(&rates, &spec.resources);
         if least > u64::from(max) {
             return Err(bad_request(format!(
                 "job.place.price_max: {max} millionths a second are less than what the job costs \
@@ -58,6 +52,18 @@ impl Api {
             )));
         }
         Ok(())
+    }
+
+    /// The rates in force, where a `field` caps what they come to.
+    pub(super) async fn has_prices(&self, field: &str) -> Result<Rates, Refusal> {
+        let prices = Prices::read(&self.ledger).await;
+        let prices = prices.map_err(|e| store_failed(&e))?;
+        let rates = prices.book.at(self.clock.unix_ms()).cloned();
+        rates.ok_or_else(|| {
+            bad_request(format!(
+                "{field}: nothing has a price here, for the operator has no rate card; leave it out."
+            ))
+        })
     }
 
     /// What only the job's node gets, sealed.
@@ -155,9 +161,13 @@ fn no_apps_fields(body: &CreateSession) -> Result<(), Refusal> {
         ("keyboard_layout", body.keyboard_layout.is_some()),
         ("saves", body.saves != SavesWish::default()),
         ("region", body.region.is_some()),
+        ("price_max", body.price_max.is_some()),
     ];
     match given.iter().find(|(_, given)| *given) {
         Some(("region", _)) => Err(bad_request("A job's regions are in `job.place.regions`.")),
+        Some(("price_max", _)) => Err(bad_request(
+            "What a job may cost a second is in `job.place.price_max`.",
+        )),
         Some((name, _)) => Err(bad_request(format!(
             "`{name}` is of an app; a job has none."
         ))),

@@ -74,6 +74,9 @@ pub(super) async fn create_session(
         Work::App(work) => {
             let save = api.save_for(&caller, &work.app, wish, &create.idempotency.key);
             create.wish.save = save.await?;
+            if create.wish.price_max.is_some() {
+                api.has_prices("price_max").await?;
+            }
         }
         Work::Job(spec) => {
             api.check_price(spec).await?;
@@ -147,7 +150,8 @@ fn checked(
             ));
         }
     };
-    let wish = wish(api, peer, body.region, &body.rtt)?;
+    let mut wish = wish(api, peer, body.region, &body.rtt)?;
+    wish.price_max = body.price_max;
     let [quota, tenant_quota] = caller.quotas(api.players_max);
     Ok(Create {
         id,
@@ -236,6 +240,7 @@ fn wish(
         region,
         save: None,
         probed: None,
+        price_max: None,
         estimates,
     })
 }

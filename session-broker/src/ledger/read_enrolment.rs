@@ -47,9 +47,11 @@ pub(super) async fn join_token(
 /// See [`super::Ledger::standings`].
 pub(super) async fn standings(pool: &AnyPool) -> Result<Vec<(NodeId, Decided)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT node_id, drained_ms, revoked_ms, vetted_ms, reclaim_ms, reclaim_of_ms, reclaim_reason
+        "SELECT node_id, drained_ms, revoked_ms, vetted_ms, reclaim_ms, reclaim_of_ms, reclaim_reason,
+                operator
          FROM node_standing
-         WHERE drained_ms IS NOT NULL OR revoked_ms IS NOT NULL OR vetted_ms IS NOT NULL",
+         WHERE drained_ms IS NOT NULL OR revoked_ms IS NOT NULL OR vetted_ms IS NOT NULL
+             OR operator <> ''",
     )
     .fetch_all(pool)
     .await
@@ -69,6 +71,7 @@ pub(super) async fn standings(pool: &AnyPool) -> Result<Vec<(NodeId, Decided)>, 
                 reclaim: (standing == Standing::Drained)
                     .then(|| reclaim(row))
                     .flatten(),
+                operator: row.get("operator"),
             };
             Ok((parse(row.get("node_id"))?, decided))
         })

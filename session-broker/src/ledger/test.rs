@@ -338,6 +338,7 @@ fn session() -> SessionRow {
             region: Some("fra\u{0}".to_owned()),
             save: Some(nearlight_kit::ids::node()),
             probed: Some(nearlight_kit::ids::node()),
+            price_max: Some(1_000),
             estimates: vec![Estimate {
                 region: "ams".to_owned(),
                 ms: 7,

@@ -18,6 +18,9 @@ pub struct Wish {
     /// The node that a checker's probe is to meet; `None` of everybody else's sessions. It never waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probed: Option<NodeId>,
+    /// What an app may cost a second where it is placed, millionths of the currency's unit; `None` for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_max: Option<u32>,
     /// Round trips to regions, as they were estimated when the session was created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub estimates: Vec<Estimate>,

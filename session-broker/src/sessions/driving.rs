@@ -5,6 +5,7 @@ use super::entry::label;
 use super::notices;
 use super::owner::{Owner, TURN_EVENTS_MAX};
 use super::turn::{Then, Turn};
+use crate::fleet::FleetNode;
 use crate::ledger::{Op, OutboxRow, SessionRow};
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{Order, ToEdge};
@@ -208,6 +209,11 @@ impl Owner {
         };
         let at = entry.life.held().map(|held| &held.claim.node);
         self.claimed.moved(id, &mut entry.listed_at, at);
+        if let Some(tenant) = &entry.row.tenant {
+            let node = at.map(|node| self.fleet.get(node));
+            let operator = node.map(|node| node.map_or("", FleetNode::operator));
+            self.spread.moved(tenant, &mut entry.counted, operator);
+        }
         match phase {
             Phase::Queued => {
                 if matches!(entry.placement, Placement::Placed { .. }) {

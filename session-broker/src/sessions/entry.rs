@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) deadline: Option<MonoTime>,
     /// The node where it is listed as having a claim.
     pub(super) listed_at: Option<NodeId>,
+    /// The operator for which it counts as its tenant's.
+    pub(super) counted: Option<String>,
     /// When it ended or was found ended.
     pub(super) ended_at: Option<MonoTime>,
     /// Since when it has its slot; of one that was loaded, since when it is there.
@@ -76,6 +78,7 @@ impl Entry {
             life,
             deadline: None,
             listed_at: None,
+            counted: None,
             ended_at: None,
             place,
             watchers: 0,
@@ -96,6 +99,7 @@ impl Entry {
         self.said_ready = false;
         self.deadline = None;
         self.listed_at = None;
+        self.counted = None;
     }
 
     /// What readers get.

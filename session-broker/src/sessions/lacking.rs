@@ -57,7 +57,7 @@ impl Owner {
         }
         let row = &entry.row;
         let request = match &row.work {
-            Work::App(work) => request_for(row, &work.app, 0),
+            Work::App(work) => self.priced(row, request_for(row, &work.app, 0)),
             Work::Job(spec) => {
                 let plan = self.volume_plan(row).ok()?;
                 let request =

@@ -111,7 +111,7 @@ mod test {
             encode_cpu_milli: 0,
             mem_mib_total: 4_096,
             uplink_kbps_total: None,
-            price_milli_h: None,
+            price_permille: 1000,
             images: ["app".to_owned()].into(),
             jobs: None,
             desktops: std::collections::BTreeSet::new(),

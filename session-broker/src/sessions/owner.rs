@@ -7,6 +7,7 @@ use super::holding::Holds;
 use super::lately::Placements;
 use super::sharing::{Sharing, next_of};
 use super::spending::Spending;
+use super::told::Spread;
 use super::turn::{Then, Turn};
 use super::volumes::Volumes;
 use super::waiting::Line;
@@ -105,6 +106,8 @@ pub(crate) struct Owner {
     pub(super) sessions: HashMap<SessionId, Box<Entry>>,
     /// Sessions by the node of their claim.
     pub(super) claimed: Claimed,
+    /// Sessions of tenants by the operator of their claim's node.
+    pub(super) spread: Spread,
     pub(super) fleet: Fleet,
     pub(super) queue: Queue,
     pub(super) holds: Holds,
@@ -182,6 +185,7 @@ impl Owner {
             basis: Basis::default(),
             sessions: HashMap::new(),
             claimed: Claimed::default(),
+            spread: Spread::default(),
             fleet: Fleet::default(),
             queue: Queue::default(),
             holds: Holds::default(),
@@ -212,6 +216,7 @@ impl Owner {
             stop: parts.stop,
         };
         owner.prices = Prices::read(&owner.ledger).await?;
+        owner.follow_card();
         owner.load().await?;
         owner.publish_fleet(owner.clock.now());
         Ok(owner)
@@ -353,6 +358,7 @@ impl Owner {
     fn keep_house(&mut self, now: MonoTime, turn: &mut Turn) {
         self.housekeepings = self.housekeepings.wrapping_add(1);
         self.fleet.thaw(now);
+        self.follow_card();
         self.tell_anew();
         self.tell_occupancy(now);
         self.tell_round_trips(self.housekeepings);

@@ -237,8 +237,7 @@ impl Owner {
         let mut alone = |node: &NodeId, policy: &Policy| {
             let view = self.fleet.view(node);
             let app = view.map_or(&live.live, |view| live.in_metro(&view.region));
-            let mut request = request_for(row, app, waited_ms);
-            request.held_against = self.held_against(row, &request);
+            let request = self.told(row, request_for(row, app, waited_ms));
             let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
             (decision, request, Some(app.clone()))
         };
@@ -268,8 +267,7 @@ impl Owner {
             waited_ms,
             self.apps.ahead(),
         );
-        let mut request = with_volumes(request, plan);
-        request.held_against = self.held_against(row, &request);
+        let request = self.told(row, with_volumes(request, plan));
         let policy = &self.policy_chosen;
         if let Some((node, _)) = &plan.on {
             let decision = decide(&self.fleet.alone(node), &request, policy, &mut chance);
@@ -291,8 +289,8 @@ impl Owner {
         waited_ms: u64,
         chance: &mut impl FnMut(usize) -> usize,
     ) -> Decided {
-        let mut decide_on = |mut request: SessionRequest, app: Arc<AppSpec>| {
-            request.held_against = self.held_against(row, &request);
+        let mut decide_on = |request: SessionRequest, app: Arc<AppSpec>| {
+            let request = self.told(row, request);
             let decision = decide(self.fleet.index(), &request, self.policy_for(row), chance);
             (decision, request, Some(app))
         };

@@ -4,6 +4,7 @@ use super::claimed::Claimed;
 use super::entry::Entry;
 use super::fate::Clusters;
 use super::owner::Owner;
+use super::told::Spread;
 use super::volumes::Volumes;
 use crate::ledger::{Loaded, OutboxRow, StoreError};
 use crate::seal::ForNode;
@@ -33,6 +34,7 @@ impl Owner {
         let mut former = std::mem::take(&mut self.sessions);
         self.queue = Queue::default();
         self.claimed = Claimed::default();
+        self.spread = Spread::default();
         self.clusters = Clusters::default();
         self.deadlines.clear();
         self.ended.clear();

@@ -412,6 +412,9 @@ impl Owner {
         if let Some(node) = &entry.listed_at {
             self.claimed.gone(id, node);
         }
+        if let (Some(tenant), Some(operator)) = (&entry.row.tenant, &entry.counted) {
+            self.spread.gone(tenant, operator);
+        }
         Some(entry)
     }
 }

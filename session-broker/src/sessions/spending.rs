@@ -56,7 +56,14 @@ impl Owner {
     /// What things cost has changed: who waited for a lower price is due once more.
     pub(super) fn set_prices(&mut self, prices: Prices) {
         self.prices = prices;
+        self.follow_card();
         self.tried_apps = None;
+    }
+
+    /// What nodes cost follows the card in force: it may be another one since the last look.
+    pub(super) fn follow_card(&mut self) {
+        let card = self.prices.book.at(self.clock.unix_ms());
+        self.fleet.set_by_score(card.and_then(|card| card.by_score));
     }
 
     /// What the GPUs of a job may cost now, if it says what it may cost.

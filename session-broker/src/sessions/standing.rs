@@ -65,7 +65,7 @@ impl Owner {
                 Standing::Drained | Standing::Revoked => after.standing,
             },
             vetted: before.vetted && after.vetted,
-            reclaim: before.reclaim,
+            ..before
         };
         self.fleet.set_decided(&node, at_once, now);
         if change == StandingChange::Revoke {

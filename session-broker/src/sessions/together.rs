@@ -54,14 +54,14 @@ impl Owner {
             return Err(NotPlaced::NoSlot);
         }
         let waited_ms = now.millis_since(row.created_at);
-        let mut request = request_for_job(
+        let request = request_for_job(
             row,
             spec,
             self.price_cap(spec),
             waited_ms,
             self.apps.ahead(),
         );
-        request.held_against = self.held_against(row, &request);
+        let request = self.told(row, request);
         let nodes = self.find_site(&request, spec.replicas(), hint)?;
         let run = row.replica.as_ref().map_or(0, |replica| replica.run + 1);
         let rows = self.replica_rows(row, spec, run, now);

@@ -178,6 +178,7 @@ impl Owner {
         let app: &AppSpec = live.map_or(app, |live| live.in_metro(&view.region));
         // Before its round trips are looked up: of a long queue most want something else.
         let lacks = app.needs.gpu > view.gpu
+            || app.needs.vram_mib > view.vram_mib
             || app.needs.cpu_milli > view.state.cpu_milli_free
             || app.needs.mem_mib > view.state.mem_mib_free;
         if elsewhere || lacks {
@@ -187,7 +188,7 @@ impl Owner {
             Some(_) => &self.policy_chosen,
             None => self.policy_for(row),
         };
-        let mut request = request_for(row, app, waited_ms);
+        let mut request = self.priced(row, request_for(row, app, waited_ms));
         request.held_against = self.held_against(row, &request);
         opening(view, &request, policy)
     }

@@ -36,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) epoch: U64,
     pub(crate) cpu_milli: u32,
     pub(crate) encode_cpu_milli: u32,
+    pub(crate) vram_mib: u32,
     pub(crate) uplink_kbps: Option<u32>,
     pub(crate) images: Vec<String>,
     /// What it offers to jobs.
@@ -84,6 +85,7 @@ impl Node {
             epoch: U64(0),
             cpu_milli: 64_000,
             encode_cpu_milli: 0,
+            vram_mib: 0,
             uplink_kbps: None,
             images: Vec::new(),
             jobs: None,
@@ -176,6 +178,7 @@ impl Node {
             encode_cpu_milli: self.encode_cpu_milli,
             gpu: GpuClass::RenderEncode,
             gpu_models: vec!["Test".to_owned()],
+            vram_mib: self.vram_mib,
             encoders: vec!["x264enc".to_owned()],
             runtime: "docker".to_owned(),
             images: self.images.clone(),

@@ -38,7 +38,12 @@ async fn come_in(rig: &Rig, token: &JoinToken, key: &PendingKey) -> Result<NodeI
 
 /// A node that has come in with a token of its own.
 pub(crate) async fn joined(rig: &Rig, slots: usize) -> Node {
-    let token = token(rig, &json!({})).await;
+    joined_with(rig, slots, &json!({})).await
+}
+
+/// A node that has come in with such a token.
+pub(crate) async fn joined_with(rig: &Rig, slots: usize, wanted: &Value) -> Node {
+    let token = token(rig, wanted).await;
     let key = PendingKey::generate().unwrap();
     let id = come_in(rig, &token, &key).await.unwrap();
     Node {

@@ -52,6 +52,7 @@ mod seats;
 mod shared;
 mod streams;
 mod tls;
+mod told;
 mod usage;
 mod verdicts;
 mod watching;

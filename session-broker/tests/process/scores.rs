@@ -4,12 +4,56 @@ use crate::edge::Edge;
 use crate::http::Client;
 use crate::proving::probe;
 use crate::rig::{Rig, eventually, id};
+use crate::told::priced;
 use crate::verdicts::{checker, hand_in, let_in, node_key, proving_node, standing};
 use nearlight_protocol::usage::{UsageEntry, UsageReport};
+use serde_json::json;
 
 /// Micro-units a second of a slot, and thousandths of a node that nothing is known of.
 const SLOT: u64 = 1_000_000;
 const UNPROVEN: u64 = 500;
+
+/// The one that nobody has checked costs half, which weighs more than what it lacks of a rank.
+#[tokio::test]
+async fn of_two_nodes_the_one_that_costs_less_by_its_score_is_chosen() {
+    let rig = Rig::start_with(|config| {
+        priced(
+            config,
+            "slot = 500\nby_score = { cap_permille = 1000, unproven_permille = 500 }",
+        );
+    })
+    .await;
+    let checkers = [1, 2, 3].map(checker);
+    let proven = proving_node(&rig, 4).await;
+    let (admin, node) = (rig.admin(), proven.node.id.clone());
+    let_in(&admin, &checkers).await;
+    let price = async || {
+        let session = id(&admin.create("demo").await);
+        let path = format!("/v1/sessions/{session}/placement");
+        let placed = admin.get(&path).await.json();
+        (placed["node"].clone(), placed["points"]["price"].clone())
+    };
+    standing(&rig, &node, "the node to be unproven", |of| {
+        of["gate"] == "unproven"
+    })
+    .await;
+    assert_eq!(price().await, (json!(node), json!(900)));
+    for checker in &checkers {
+        let probed = probe(checker, &node_key(), node.as_str(), 7);
+        hand_in(&rig.nobody(), &probed.receipt()).await;
+    }
+    let passed = standing(&rig, &node, "the node to be proven", |of| {
+        of["gate"] == "proven"
+    })
+    .await;
+    let score = passed["verdicts"][0]["score_permille"].as_u64().unwrap();
+    let whole = json!(1_800 * score.min(1_000) / 1_000);
+    assert_eq!(price().await, (json!(node), whole));
+    let cheap = rig.edge(4).await;
+    for _ in 0..2 {
+        assert_eq!(price().await, (json!(cheap.node.id), json!(900)));
+    }
+}
 
 /// A session that runs and ends; what its claim cost.
 async fn played(client: &Client, edge: &mut Edge) -> UsageEntry {

@@ -140,7 +140,11 @@ fn any_node(n: u64, metro: &Metro, operator: usize, rng: &mut ChaCha8Rng) -> Nod
         encode_cpu_milli: [0, 300, 800][gpu_rank(gpu)],
         mem_mib_total,
         uplink_kbps_total: uplink,
-        price_milli_h: dear.then(|| rng.random_range(20..600)),
+        price_permille: if dear {
+            5 * rng.random_range(20..600)
+        } else {
+            0
+        },
         images,
         jobs: None,
         desktops,

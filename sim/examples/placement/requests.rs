@@ -1,7 +1,7 @@
 //! The published mix: 80 % easy, 15 % for a rare GPU, 5 % that nobody can run.
 
 use crate::fleet::{IMAGES, METROS, READY_APPS, app, image};
-use nearlight_placement::{Rtts, SessionRequest, Trust};
+use nearlight_placement::{Rates, Rtts, SessionRequest, Trust};
 use nearlight_protocol::app::GpuClass;
 use nearlight_sim::fleet::World;
 use rand::Rng;
@@ -10,6 +10,8 @@ use rand_chacha::ChaCha8Rng;
 
 /// Players whose round trips are known. One region in twenty is not measured.
 const PLAYERS: usize = 500;
+/// What each costs where a node asks for all of the card's price, millionths an hour. Most ask for less or more.
+const HOUR_MICRO: u64 = 200_000;
 
 /// What kind of request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,11 @@ impl Mix {
             } else {
                 Trust::Known
             },
-            price_milli_h_max: rng.random_bool(0.3).then_some(300),
+            price_micro_h_max: rng.random_bool(0.3).then_some(300_000),
+            rates: Rates {
+                own: HOUR_MICRO,
+                ..Rates::default()
+            },
             rtts: self.players[rng.random_range(0..PLAYERS)].clone(),
             held,
             // Most are placed as they come.
@@ -104,7 +110,7 @@ fn unsatisfiable(easy: SessionRequest, rng: &mut ChaCha8Rng) -> SessionRequest {
         1 => request.runtime = Some("firecracker".to_owned()),
         2 => request.cpu_milli = 512_000,
         3 => request.regions = vec!["atlantis".to_owned()],
-        4 => (request.trust, request.price_milli_h_max) = (Trust::Own, Some(10)),
+        4 => (request.trust, request.price_micro_h_max) = (Trust::Own, Some(10_000)),
         _ => request.cpu_milli = 56_000,
     }
     request

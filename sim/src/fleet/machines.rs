@@ -124,7 +124,7 @@ fn machine(
         },
         mem_mib_total: slots_total * rng.random_range(3_072..8_192),
         uplink_kbps_total: Some(uplink as u32),
-        price_milli_h: None,
+        price_permille: 1000,
         jobs: None,
         images,
         desktops: BTreeSet::new(),

@@ -910,6 +910,11 @@ class Needs(TypedDict, closed=True):
     """
     Shared memory and temporary files, MiB.
     """
+    vram_mib: NotRequired[int]
+    """
+    Memory of the node's GPU, MiB, which then has to be of a class: it is started where a GPU for apps has as much
+    in all. It is not set aside: sessions of one GPU share its memory.
+    """
 
 
 NodeGate: TypeAlias = Literal['unchecked', 'unproven', 'proven', 'failing']
@@ -3991,6 +3996,10 @@ class CreateSession(TypedDict, closed=True):
     keyboard_layout: NotRequired[str | None]
     """
     xkb layout of the player's keyboard, such as `de` or `us(intl)`; `us` otherwise.
+    """
+    price_max: NotRequired[int | None]
+    """
+    What an app may cost a second where it is placed, millionths of the currency's unit. A job says it in its `place`.
     """
     region: NotRequired[str | None]
     """

@@ -1,11 +1,16 @@
 use super::*;
 use crate::check::check;
+use crate::job::JobNeed;
 use crate::node::{NodeState, NodeView, Trust};
 use crate::policy::LatencyStep;
+use crate::price::Rates;
 use crate::reason::Reason;
 use crate::request::Rtts;
 use nearlight_protocol::app::GpuClass;
+use nearlight_protocol::control::{Gpu, JobHost};
+use nearlight_protocol::job::{ContainerRuntime, GpuNeed};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub(crate) fn node(n: u64) -> NodeView {
     NodeView {
@@ -22,7 +27,7 @@ pub(crate) fn node(n: u64) -> NodeView {
         encode_cpu_milli: 0,
         mem_mib_total: 4096,
         uplink_kbps_total: None,
-        price_milli_h: None,
+        price_permille: 1000,
         images: ["doom".to_owned()].into(),
         jobs: None,
         desktops: BTreeSet::new(),
@@ -91,7 +96,7 @@ fn each_reason_rules_out_and_is_counted() {
         (Reason::TooSmall, |n| n.cpu_milli_total = 500),
         (Reason::TooSmall, |n| n.encode_cpu_milli = 3001),
         (Reason::TooSmall, |n| n.uplink_kbps_total = Some(3999)),
-        (Reason::Price, |n| n.price_milli_h = Some(101)),
+        (Reason::Price, |n| n.price_permille = 1001),
         (Reason::Offline, |n| n.state.attached = false),
         (Reason::Draining, |n| n.state.draining = true),
         (Reason::FailedChecks, |n| n.state.failing = true),
@@ -114,7 +119,8 @@ fn each_reason_rules_out_and_is_counted() {
         runtime: Some("runc".to_owned()),
         regions: ["here", "antipodes"].map(str::to_owned).into(),
         trust: Trust::Known,
-        price_milli_h_max: Some(100),
+        rates: hourly(100_000),
+        price_micro_h_max: Some(100_099),
         rtts: Rtts::new([("antipodes".to_owned(), 300), ("here".to_owned(), 5)]),
         ..request()
     };
@@ -256,9 +262,82 @@ fn receipts_and_price_count() {
     let proven = |n, rank| changed(n, |node| node.state.rank = Some(rank));
     let nodes = [proven(1, 0), proven(2, 1_000), proven(3, 997)];
     check_place(&nodes, &request(), 2);
-    let at = |n, price| changed(n, |node| node.price_milli_h = price);
-    check_place(&[at(1, Some(200)), at(2, Some(100))], &request(), 2);
-    check_place(&[at(1, Some(200)), at(2, None)], &request(), 2);
+    let at = |n, permille| changed(n, |node| node.price_permille = permille);
+    let cheap_last = [at(1, 1_000), at(2, 500)];
+    check_place(&cheap_last, &request(), 1);
+    let costs = SessionRequest {
+        rates: hourly(200_000),
+        ..request()
+    };
+    check_place(&cheap_last, &costs, 2);
+    let why = check(&cheap_last[0], &costs, &Policy::default()).unwrap();
+    assert_eq!(why.price, 200);
+}
+
+/// The CPU that the encoder takes beside is paid for as well, and a limit counts it.
+#[test]
+fn an_encoder_that_takes_more_costs_more() {
+    let encodes = |n, milli| changed(n, |node| node.encode_cpu_milli = milli);
+    let nodes = [encodes(1, 500), encodes(2, 0)];
+    let costs = |max| SessionRequest {
+        rates: Rates {
+            cpu_core: 400_000,
+            ..hourly(100_000)
+        },
+        price_micro_h_max: max,
+        ..request()
+    };
+    check_place(&nodes, &costs(None), 2);
+    let dear = rejected(&nodes[..1], &costs(Some(299_999)));
+    assert_eq!(dear.reasons, [(Reason::Price, 1)].into());
+    check_place(&nodes[..1], &costs(Some(300_000)), 1);
+}
+
+/// Of nodes with other models, a job that names none gets the cheaper ones.
+#[test]
+fn what_gpus_cost_counts() {
+    let with = |n, model: &str| {
+        changed(n, |node| {
+            let gpu = Gpu {
+                model: model.to_owned(),
+                ..Gpu::default()
+            };
+            node.jobs = Some(JobHost {
+                runtimes: vec![ContainerRuntime::Runc],
+                gpus: vec![gpu],
+                ..JobHost::default()
+            });
+        })
+    };
+    let nodes = [with(1, "NVIDIA H100 80GB HBM3"), with(2, "NVIDIA L4")];
+    let need = GpuNeed {
+        count: 1,
+        model: None,
+        vram_mib: 0,
+        compute_capability: 0,
+    };
+    let job = SessionRequest {
+        rates: Rates {
+            gpus: Arc::new([("H100".to_owned(), 2_500_000)].into()),
+            gpu_other: 300_000,
+            ..hourly(100_000)
+        },
+        job: Some(JobNeed {
+            gpu: Some(need),
+            ..JobNeed::default()
+        }),
+        ..request()
+    };
+    check_place(&nodes, &job, 2);
+    let why = check(&nodes[0], &job, &Policy::default()).unwrap();
+    assert_eq!(why.price, 2_600);
+}
+
+fn hourly(own: u64) -> Rates {
+    Rates {
+        own,
+        ..Rates::default()
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) enum Column {
     MemTotal,
     /// kbit/s; the greatest number where it is not known.
     UplinkTotal,
-    /// Thousandths an hour.
+    /// The share of the card's prices, thousandths.
     Price,
     /// Free, less what an encoder takes; thousandths of a core.
     CpuFree,
@@ -224,7 +224,7 @@ impl BlockMut<'_> {
             lane,
             node.uplink_kbps_total.unwrap_or(UNKNOWN),
         );
-        self.enter(Column::Price, lane, node.price_milli_h.unwrap_or(0));
+        self.enter(Column::Price, lane, node.price_permille);
         let state = &node.state;
         let cpu = state.cpu_milli_free.saturating_sub(node.encode_cpu_milli);
         self.enter(Column::CpuFree, lane, cpu);

@@ -110,7 +110,7 @@ impl Row {
             Column::CpuTotal => self.standing.cpu_room_total(),
             Column::MemTotal => self.mem_total,
             Column::UplinkTotal => self.standing.uplink_total(),
-            Column::Price => self.standing.price(),
+            Column::Price => self.standing.price_permille(),
             Column::CpuFree => self.standing.cpu_room_free(),
             Column::MemFree => self.mem_free,
             Column::UplinkFree => self.standing.uplink_free(),

@@ -48,7 +48,7 @@ impl Names {
         }
     }
 
-    #[cfg(test)]
+    /// Different names.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }

@@ -8,6 +8,7 @@ use crate::job::{JobNeed, PriceCap};
 use crate::opening::{Opening, opening};
 use crate::pick::pick;
 use crate::policy::{LatencyStep, Policy, Step};
+use crate::price::Rates;
 use crate::reason::Reason;
 use crate::request::SessionRequest;
 use crate::score::Why;
@@ -220,7 +221,7 @@ fn any_node() -> impl Strategy<Value = NodeView> {
     );
     let sizes = (1..4_u32, 500..4000_u32, 0..1500_u32, 500..4000_u32);
     let uplink = mostly(None, any::<u16>().prop_map(|kbps| Some(u32::from(kbps))));
-    let price = mostly(None, (0..300_u32).prop_map(Some));
+    let price = mostly(1000, 0..3000_u32);
     let images = prop::collection::btree_set(any_of(&NAMES).prop_map(str::to_owned), 0..3);
     let desktops = prop::collection::btree_set(any_of(&NAMES).prop_map(str::to_owned), 0..3);
     let rest = (uplink, price, images, any_state(), any_host(), desktops);
@@ -240,11 +241,22 @@ fn any_node() -> impl Strategy<Value = NodeView> {
             encode_cpu_milli: sizes.2,
             mem_mib_total: sizes.3,
             uplink_kbps_total: rest.0,
-            price_milli_h: rest.1,
+            price_permille: rest.1,
             images: rest.2,
             jobs: rest.4,
             desktops: rest.5,
             state: rest.3,
+        }
+    })
+}
+
+fn any_rates() -> impl Strategy<Value = Rates> {
+    (0..1_000_000_u64, 0..200_000_u64, 0..900_000_u64).prop_map(|(own, cpu_core, gpu_other)| {
+        Rates {
+            own,
+            cpu_core,
+            gpu_other,
+            ..Rates::default()
         }
     })
 }
@@ -274,31 +286,35 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
     );
     let limits = (
         mostly(Trust::Open, any_of(&TRUSTS)),
-        mostly(None, (0..300_u32).prop_map(Some)),
+        mostly(None, (0..300_000_u64).prop_map(Some)),
+        mostly(Rates::default(), any_rates()),
     );
     let rtts = prop::collection::vec((any_of(&REGIONS), 0..100_u32), 0..5);
     let held = prop::collection::btree_map(any_of(&NAMES).prop_map(str::to_owned), 0..5_u32, 0..3);
     let against = prop::collection::btree_set((0..400_u64).prop_map(numbered), 0..100);
     let rest = (0..20_000_u64, any_job(), mostly(BTreeSet::new(), against));
     (needs, names, limits, rtts, held, rest).prop_map(
-        |(needs, names, limits, rtts, held, (waited_ms, job, held_against))| SessionRequest {
-            cpu_milli: needs.0,
-            mem_mib: needs.1,
-            kbps: needs.2,
-            gpu: needs.3,
-            vram_mib: needs.4.saturating_sub(1) * 4096,
-            image: names.0.0.to_owned(),
-            desktop: names.0.1,
-            runtime: names.1,
-            regions: names.2,
-            regions_not: names.3,
-            trust: limits.0,
-            price_milli_h_max: limits.1,
-            rtts: Rtts::new(rtts.into_iter().map(|(name, ms)| (name.to_owned(), ms))),
-            held,
-            held_against,
-            job,
-            waited_ms,
+        |(needs, names, limits, rtts, held, (waited_ms, job, held_against))| {
+            SessionRequest {
+                cpu_milli: needs.0,
+                mem_mib: needs.1,
+                kbps: needs.2,
+                gpu: needs.3,
+                vram_mib: needs.4.saturating_sub(1) * 4096,
+                image: names.0.0.to_owned(),
+                desktop: names.0.1,
+                runtime: names.1,
+                regions: names.2,
+                regions_not: names.3,
+                trust: limits.0,
+                price_micro_h_max: limits.1,
+                rates: limits.2,
+                rtts: Rtts::new(rtts.into_iter().map(|(name, ms)| (name.to_owned(), ms))),
+                held,
+                held_against,
+                    job,
+                waited_ms,
+            }
         },
     )
 }

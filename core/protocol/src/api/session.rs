@@ -51,6 +51,10 @@ pub struct CreateSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional, type = "number")]
     pub budget_micro: Option<u64>,
+    /// What an app may cost a second where it is placed, millionths of the currency's unit. A job says it in its `place`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub price_max: Option<u32>,
 }
 
 /// What to do where a player's saves are on a node that cannot run the app now. Where it can, the session

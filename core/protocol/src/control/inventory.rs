@@ -26,6 +26,9 @@ pub struct Inventory {
     pub gpu: GpuClass,
     /// GPU models.
     pub gpu_models: Vec<String>,
+    /// Memory of the largest GPU that apps get, MiB; 0 where there is none, or nobody knows.
+    #[serde(default, skip_serializing_if = "is_none_of_it")]
+    pub vram_mib: u32,
     /// Encoders that encoded a frame when they were probed, best first.
     pub encoders: Vec<String>,
     /// `docker` or `sandbox`.
@@ -48,6 +51,14 @@ pub struct Inventory {
     /// What it offers to jobs; `None` from one that takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<JobHost>,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_none_of_it(value: &u32) -> bool {
+    *value == 0
 }
 
 /// What a node offers to jobs, beside its CPU and memory.

@@ -100,15 +100,19 @@ pub(super) async fn what_is_decided_about_nodes_is_read_back(place: Place) {
     let store = store.reopen().await;
     let mut decided = store.ledger.standings().await.unwrap();
     decided.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let revoked = Decided {
+        operator: "north gmbh".to_owned(),
+        ..standing(Standing::Revoked)
+    };
     let mut expected = vec![
         (known.clone(), standing(Standing::Drained)),
-        (enrolled.node.clone(), standing(Standing::Revoked)),
+        (enrolled.node.clone(), revoked.clone()),
     ];
     expected.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(decided, expected);
     assert_eq!(store.write(drain(&known, false)).await, Applied::Done);
     let decided = store.ledger.standings().await.unwrap();
-    assert_eq!(decided, [(enrolled.node, standing(Standing::Revoked))]);
+    assert_eq!(decided, [(enrolled.node, revoked)]);
     // A node that is saved and shut out in one group.
     let new = nearlight_kit::ids::node();
     let save = Op::SaveNode {
@@ -123,11 +127,10 @@ pub(super) async fn what_is_decided_about_nodes_is_read_back(place: Place) {
     assert_eq!(applied.unwrap(), [Applied::Done, Applied::Done]);
 }
 
-const fn standing(standing: Standing) -> Decided {
+fn standing(standing: Standing) -> Decided {
     Decided {
         standing,
-        vetted: false,
-        reclaim: None,
+        ..Decided::default()
     }
 }
 
@@ -152,7 +155,7 @@ pub(super) async fn a_node_is_vetted_beside_whatever_else_holds_of_it(place: Pla
     let both = Decided {
         standing: Standing::Drained,
         vetted: true,
-        reclaim: None,
+        ..Decided::default()
     };
     let decided = store.ledger.standings().await.unwrap();
     assert_eq!(decided, [(node.clone(), both)]);

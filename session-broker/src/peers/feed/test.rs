@@ -25,7 +25,7 @@ fn node(images: usize, bytes: usize) -> Changed {
         encode_cpu_milli: 0,
         mem_mib_total: 1_024,
         uplink_kbps_total: None,
-        price_milli_h: None,
+        price_permille: 1000,
         images: (0..images).map(|n| format!("{n:0bytes$}")).collect(),
         jobs: None,
         desktops: BTreeSet::new(),
@@ -83,6 +83,20 @@ fn a_node_that_fills_a_line_alone_is_told_and_so_is_the_next() {
     );
     let (lines, nodes) = told(&hub);
     assert_eq!((lines, nodes.len()), (2, 3));
+}
+
+/// Brokers of before say what a node costs in a field that is none any more, and mean nothing by it.
+#[test]
+fn a_node_of_an_older_broker_costs_what_the_card_says() {
+    let ChangedView::Whole(view) = node(1, 9).view else {
+        panic!("it is told whole");
+    };
+    let mut told = serde_json::to_value(&*view).unwrap();
+    let fields = told.as_object_mut().unwrap();
+    assert_eq!(fields.remove("price_permille"), Some(1000.into()));
+    fields.insert("price_milli_h".to_owned(), serde_json::Value::Null);
+    let read: NodeView = serde_json::from_value(told).unwrap();
+    assert_eq!(read, *view);
 }
 
 #[test]
