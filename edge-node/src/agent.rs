@@ -8,7 +8,7 @@
 //!
 //! - [`adopted`]: what an earlier agent left; [`live`]: the sessions that are here, apps and jobs; [`orders`]: start and stop, and what is answered to them.
 //! - [`viewers`]: WHEP requests and line checks, passed on to the transport; [`watched`]: on which links.
-//! - [`fault`]: what is done while the journal cannot be written; [`quality`]: what was measured of sessions.
+//! - [`fault`]: what is done while the journal cannot be written, or the engine is away; [`quality`]: what was measured of sessions.
 //! - [`uplink`]: what is said to the broker, and what happens without one; [`showing`]: what it is shown of what runs.
 //!
 //! **Invariants.** The agent waits for no peer: only for its inbox, its journal's disk, and the
@@ -47,6 +47,7 @@ use crate::session::machine::{Ending, Event};
 use crate::streams::CounterBoard;
 use crate::tunnel::TicketKeys;
 use crate::warm::Room;
+use fault::Faults;
 use live::Live;
 pub(crate) use live::SessionView;
 use nearlight_kit::shutdown::Shutdown;
@@ -80,6 +81,8 @@ pub(crate) enum Message {
         /// What.
         update: Update,
     },
+    /// The engine went away, with why, or is back.
+    Engine(Option<String>),
     /// Images, and which could not be had.
     Images(images::Found),
     /// What is kept for jobs.
@@ -139,7 +142,8 @@ pub(crate) struct Agent {
     grace: Duration,
     draining: bool,
     /// While the journal cannot be written: when to try again.
-    fault: Option<Instant>,
+    journal_due: Option<Instant>,
+    faults: Faults,
     /// Whether the broker of the last welcome takes a fault for the reason of a denial.
     broker_knows_faults: bool,
     /// Whether it hears what jobs use.
@@ -177,7 +181,8 @@ impl Agent {
             },
             grace,
             draining: false,
-            fault: None,
+            journal_due: None,
+            faults: Faults::default(),
             broker_knows_faults: false,
             broker_knows_used: false,
             broker_takes_parts: false,
@@ -199,7 +204,7 @@ impl Agent {
             tokio::select! {
                 Some(message) = self.inbox.recv() => self.hear(message),
                 () = until(grace_over) => self.give_up_on_broker(),
-                () = until(self.fault) => self.try_journal(),
+                () = until(self.journal_due) => self.try_journal(),
                 _ = told.tick() => self.tell_samples(),
                 () = stop.cancelled() => break,
             }
@@ -251,6 +256,7 @@ impl Agent {
                 }
                 Update::Ended(ending) => self.session_over(&session, ending),
             },
+            Message::Engine(away) => self.engine_is(away),
             Message::Images(found) => {
                 self.inventory.images = found.images;
                 self.inventory.image_faults = found.faults;

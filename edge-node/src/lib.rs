@@ -26,6 +26,7 @@ pub mod node;
 pub mod preflight;
 
 mod encoders;
+mod engine;
 mod gpu;
 mod images;
 mod inventory;

@@ -45,6 +45,8 @@ pub(crate) const ENGINE_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const CLEAR_DEADLINE: Duration = Duration::from_secs(180);
 /// Asking whether a container engine is there at all.
 pub(crate) const ENGINE_PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// Between two looks at whether the engine answers.
+pub(crate) const ENGINE_LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at an engine that went away.
 pub(crate) const ENGINE_RETRY: Duration = Duration::from_secs(1);
 /// `edge-worker --probe-encoders`: the first run scans every GStreamer plugin.

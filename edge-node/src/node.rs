@@ -3,6 +3,7 @@
 use crate::agent::{Agent, Message, Parts};
 use crate::config::Config;
 use crate::control::{self, Certificate, Dialler, Gauges};
+use crate::engine;
 use crate::gpu::Gpus;
 use crate::gpu::board::Board;
 use crate::images::{Images, Puller};
@@ -12,7 +13,9 @@ use crate::job::ended_logs::EndedLogs;
 use crate::job::host::Jobs;
 use crate::journal::Journal;
 use crate::left::Left;
-use crate::limits::{AGENT_INBOX_MAX, DRAIN_DEADLINE, IMAGES_LISTED_MAX, SEND_DEADLINE};
+use crate::limits::{
+    AGENT_INBOX_MAX, DRAIN_DEADLINE, ENGINE_LOOK_EVERY, IMAGES_LISTED_MAX, SEND_DEADLINE,
+};
 use crate::prover::{Prover, ReceiptKey, devices};
 use crate::session::host::Host;
 use crate::streams::CounterBoard;
@@ -90,7 +93,7 @@ impl Node {
         let found = adopt::find(&host, &journal).await?;
         machine.inventory.images = images_here(runtime.as_ref()).await;
         let (wanted, wishes) = watch::channel(ImagesWanted::default());
-        let puller = puller(&host, runtime, wishes, &address);
+        let puller = puller(&host, runtime.clone(), wishes, &address);
         let (room, rooms) = watch::channel(Room::default());
         let keeper = Keeper {
             host: host.clone(),
@@ -127,7 +130,7 @@ impl Node {
         shutdown.spawn(keeper.run(shutdown.token()));
         shutdown.spawn(storing.run(shutdown.token()));
         shutdown.spawn(logs.run(shutdown.token()));
-        watch_gpus(board, address, &shutdown);
+        watch_machine((board, runtime), address, &shutdown);
         shutdown.spawn(agent.run());
         Ok(Self {
             id,
@@ -252,8 +255,18 @@ fn storing(
     (told, job::keeper::Keeper { host, known, agent })
 }
 
-/// Has the GPUs for jobs looked at, if there are any.
-fn watch_gpus(board: Option<Arc<Board>>, agent: mpsc::Sender<Message>, shutdown: &Shutdown) {
+/// Has the engine looked at, and the GPUs for jobs, if there are any.
+fn watch_machine(
+    (board, runtime): (Option<Arc<Board>>, Arc<dyn runtime::Runtime>),
+    agent: mpsc::Sender<Message>,
+    shutdown: &Shutdown,
+) {
+    let engine = engine::Watch {
+        runtime,
+        every: ENGINE_LOOK_EVERY,
+        agent: agent.clone(),
+    };
+    shutdown.spawn(engine.run(shutdown.token()));
     if let Some(watch) = board.and_then(|board| gpu::watch::start(&board)) {
         shutdown.spawn(watch.run(agent));
     }

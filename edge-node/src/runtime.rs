@@ -15,6 +15,8 @@
 pub mod docker;
 pub mod plan;
 pub mod sandbox;
+#[cfg(test)]
+pub(crate) mod scripted;
 
 pub use plan::AppPlan;
 
@@ -37,6 +39,9 @@ pub(crate) const SANDBOX: &str = "sandbox";
 pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// `docker` or `sandbox`, for the inventory and for records.
     fn name(&self) -> &'static str;
+
+    /// Whether it can be asked for anything now; soon.
+    fn answers(&self) -> BoxFuture<'_, Result<(), RuntimeError>>;
 
     /// Images that are here, each under the names that the runtime lists it by.
     fn images(&self) -> BoxFuture<'_, Result<Vec<String>, RuntimeError>>;

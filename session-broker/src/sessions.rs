@@ -70,6 +70,7 @@ mod probing;
 mod readmit;
 mod reclaim;
 mod reconcile;
+mod refusing;
 mod reload;
 mod sharing;
 mod spending;

@@ -2478,7 +2478,7 @@ export interface components {
          * @description A constraint that a node fails, in the order in which they are checked.
          * @enum {string}
          */
-        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "failed-checks" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "held" | "too-far";
+        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "failed-checks" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "refused" | "held" | "too-far";
         /** @description `POST /v1/licences`: a licence for its owner's key. */
         GiveLicence: {
             /** @description The owner's key. */

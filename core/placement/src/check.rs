@@ -73,6 +73,7 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
             state.rank == Some(0) && state.sessions >= policy.unproven_sessions_max,
             Reason::Unproven,
         ),
+        (request.refused.contains(&node.id), Reason::Refused),
         (request.held_against.contains(&node.id), Reason::Held),
         (
             step.is_some_and(|step| counts_as_ms > step.rtt_ms_max),

@@ -1,10 +1,11 @@
 //! Why nobody can: every node of the fleet, by the first reason that rules it out.
 
+use crate::index::cell::Block;
 use crate::index::{FleetIndex, Near};
 use crate::policy::{Policy, Step};
 use crate::reason::Reason;
 use crate::request::SessionRequest;
-use crate::sieve::Rules;
+use crate::sieve::{Rules, named_lanes};
 use std::collections::BTreeMap;
 
 /// Why no node can run a session now, counted over the whole fleet.
@@ -83,6 +84,25 @@ pub(crate) fn count(index: &FleetIndex, rules: &Rules<'_>, cells: &[Near]) -> Co
 impl FleetIndex {
     /// Whether an attached node could run `request`, now or at another time.
     pub fn could_run(&self, request: &SessionRequest, policy: &Policy) -> bool {
+        self.any(request, policy, |_, able| able != 0)
+    }
+
+    /// Whether an attached node that is well and takes sessions could run `request`, now or at another time, beside
+    /// those that refused it.
+    pub fn has_another(&self, request: &SessionRequest, policy: &Policy) -> bool {
+        self.any(request, policy, |block, able| {
+            let able = able & !block.head.draining & !block.head.failing;
+            able & !named_lanes(block, able, &request.refused) != 0
+        })
+    }
+
+    /// Whether some block is so, by its attached lanes that could run `request` at some time.
+    fn any(
+        &self,
+        request: &SessionRequest,
+        policy: &Policy,
+        mut is_so: impl FnMut(&Block<'_>, u64) -> bool,
+    ) -> bool {
         let rules = Rules::new(self, request, policy);
         self.nearest_first(&request.rtts, policy.rtt_ms_unknown)
             .filter(|near| {
@@ -94,6 +114,9 @@ impl FleetIndex {
                 let names = cell.names(rules.wanted_to_sift());
                 cell.blocks().map(move |block| block.with(names))
             })
-            .any(|block| rules.sift_lasting(&block, block.head.attached, |_, _| {}) != 0)
+            .any(|block| {
+                let able = rules.sift_lasting(&block, block.head.attached, |_, _| {});
+                is_so(&block, able)
+            })
     }
 }

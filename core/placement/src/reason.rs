@@ -60,6 +60,8 @@ pub enum Reason {
     GpusTaken,
     /// No receipt says that it passed, and it has as many sessions as such a node may have.
     Unproven,
+    /// The session was refused there, or starts fail there, and there is another node for it.
+    Refused,
     /// What is free there is held for one that has waited long, and this would put it off.
     Held,
     /// It could run it, but is too far away for the latency step in force.
@@ -68,7 +70,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the checks.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Region,
         Self::OutOfReach,
         Self::GpuClass,
@@ -97,6 +99,7 @@ impl Reason {
         Self::DiskTaken,
         Self::GpusTaken,
         Self::Unproven,
+        Self::Refused,
         Self::Held,
         Self::TooFar,
     ];
@@ -132,6 +135,7 @@ impl Reason {
             | Self::DiskTaken
             | Self::GpusTaken
             | Self::Unproven
+            | Self::Refused
             | Self::Held
             | Self::TooFar => true,
         }
@@ -169,6 +173,7 @@ impl Reason {
             | Self::Offline
             | Self::Draining
             | Self::FailedChecks
+            | Self::Refused
             | Self::TooFar => false,
         }
     }
@@ -204,6 +209,7 @@ impl Reason {
             Self::DiskTaken => "disk-taken",
             Self::GpusTaken => "gpus-taken",
             Self::Unproven => "unproven",
+            Self::Refused => "refused",
             Self::Held => "held",
             Self::TooFar => "too-far",
         }

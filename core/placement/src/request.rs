@@ -42,6 +42,8 @@ pub struct SessionRequest {
     pub rtts: Rtts,
     /// How many of its tenant's sessions each operator has.
     pub held: BTreeMap<String, u32>,
+    /// Nodes that it is not to go to, for its starts fail there.
+    pub refused: BTreeSet<NodeId>,
     /// Nodes whose room is held for others.
     pub held_against: BTreeSet<NodeId>,
     /// What it asks for as a job; `None` for an app.

@@ -9,6 +9,8 @@ use crate::price::{Place, WHOLE};
 use crate::reason::Reason;
 use crate::request::SessionRequest;
 use crate::score::{DESKTOP, IMAGE, rtt_points, spread};
+use nearlight_protocol::id::NodeId;
+use std::collections::BTreeSet;
 
 /// A request and a policy as the index reads them: names are numbers.
 #[derive(Debug)]
@@ -275,11 +277,11 @@ impl<'a> Rules<'a> {
             .filter(|lane| block.row(*lane).sessions >= max)
             .fold(0, |full, lane| full | (1 << lane));
         keep(&mut left, !full, Reason::Unproven);
-        if !request.held_against.is_empty() {
-            let held = lanes(left).filter(|lane| request.held_against.contains(block.id(*lane)));
-            let held = held.fold(0, |held, lane| held | (1 << lane));
-            keep(&mut left, !held, Reason::Held);
-        }
+        let those = |asked, named| named_lanes(block, asked, named);
+        let refused = those(left, &request.refused);
+        keep(&mut left, !refused, Reason::Refused);
+        let held = those(left, &request.held_against);
+        keep(&mut left, !held, Reason::Held);
         left
     }
 }
@@ -292,6 +294,15 @@ fn permille_max(request: &SessionRequest) -> u32 {
     };
     let below = (u128::from(max) + 1) * u128::from(WHOLE) - 1;
     u32::try_from(below / u128::from(own)).unwrap_or(u32::MAX)
+}
+
+/// Lanes of `asked` whose nodes are among these.
+pub(crate) fn named_lanes(block: &Block<'_>, asked: u64, named: &BTreeSet<NodeId>) -> u64 {
+    if named.is_empty() {
+        return 0;
+    }
+    let those = lanes(asked).filter(|lane| named.contains(block.id(*lane)));
+    those.fold(0, |those, lane| those | (1 << lane))
 }
 
 /// What a job's node lacks for good, after a runtime.

@@ -132,6 +132,8 @@ pub enum ExcludedBy {
     GpusTaken,
     /// No receipt says that it passed, and it has as many sessions as such a node may have.
     Unproven,
+    /// The session was refused there, or starts fail there, and there is another node for it.
+    Refused,
     /// What is free there is held for a job that has waited long, and this would put it off.
     Held,
     /// It could run it, and is too far away for the latency step in force.
@@ -169,6 +171,7 @@ impl ExcludedBy {
             Self::UplinkTaken => "too little uplink free",
             Self::DiskTaken => "too little disk free",
             Self::GpusTaken => "such GPUs taken by other jobs",
+            Self::Refused => "refusing it, or failing to start sessions",
             Self::Held => "held for a job that has waited long",
             Self::Unproven => {
                 "not proven by receipts yet, and with as many sessions as that allows"

@@ -525,10 +525,9 @@ impl Lifecycle {
     /// Whether it may be started again: what only its node was given is needed for that.
     pub const fn may_start_again(&self) -> bool {
         match &self.phase {
-            Phase::Queued | Phase::Placing { .. } => true,
+            Phase::Queued | Phase::Placing { .. } | Phase::Starting { .. } => true,
             Phase::Ended { .. } => false,
-            Phase::Starting { .. }
-            | Phase::Ready { .. }
+            Phase::Ready { .. }
             | Phase::Playing { .. }
             | Phase::Detached { .. }
             | Phase::Ending { .. } => self.limits.moves_left > 0,

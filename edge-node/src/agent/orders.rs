@@ -66,7 +66,7 @@ impl Agent {
         if self.draining {
             return Err(denied(DenyReason::Draining, "this node shuts down"));
         }
-        if self.fault.is_some() {
+        if !self.inventory.fault.is_empty() {
             return Err(self.denied_by_fault());
         }
         self.check_gpus(&start.work, &grant)?;

@@ -219,76 +219,12 @@ async fn until(moment: Option<Instant>) {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::runtime::{AppExit, AppPlan, AppRef};
-    use futures_util::FutureExt;
-    use futures_util::future::BoxFuture;
-    use nearlight_protocol::id::SessionId;
-    use nearlight_protocol::work::PullLogin;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    /// An engine that refuses at once, and counts how often it is asked.
-    #[derive(Debug, Default)]
-    struct Away(AtomicU32);
-
-    fn away() -> RuntimeError {
-        RuntimeError::Deadline { action: "answer" }
-    }
-
-    impl Runtime for Away {
-        fn name(&self) -> &'static str {
-            "away"
-        }
-        fn images(&self) -> BoxFuture<'_, Result<Vec<String>, RuntimeError>> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            async { Err(away()) }.boxed()
-        }
-        fn image_store(&self) -> BoxFuture<'_, Option<PathBuf>> {
-            async { None }.boxed()
-        }
-        fn image_bytes<'a>(
-            &'a self,
-            _image: &'a str,
-        ) -> BoxFuture<'a, Result<Option<u64>, RuntimeError>> {
-            async { Err(away()) }.boxed()
-        }
-        fn remove_image<'a>(
-            &'a self,
-            _image: &'a str,
-        ) -> BoxFuture<'a, Result<bool, RuntimeError>> {
-            async { Err(away()) }.boxed()
-        }
-        fn fetch<'a>(
-            &'a self,
-            _image: &'a str,
-            _login: Option<&'a PullLogin>,
-            _pulled: &'a (dyn Fn(Pulled) + Send + Sync),
-        ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-            async { Err(away()) }.boxed()
-        }
-        fn start<'a>(&'a self, _plan: &'a AppPlan) -> BoxFuture<'a, Result<AppRef, RuntimeError>> {
-            async { Err(away()) }.boxed()
-        }
-        fn pid<'a>(&'a self, _app: &'a AppRef) -> BoxFuture<'a, Option<i32>> {
-            async { None }.boxed()
-        }
-        fn wait<'a>(&'a self, _app: &'a AppRef) -> BoxFuture<'a, AppExit> {
-            async { AppExit::default() }.boxed()
-        }
-        fn ask_to_end<'a>(&'a self, _app: &'a AppRef) -> BoxFuture<'a, ()> {
-            async {}.boxed()
-        }
-        fn remove<'a>(&'a self, _app: &'a AppRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
-            async { Err(away()) }.boxed()
-        }
-        fn running(&self) -> BoxFuture<'_, Result<Vec<(SessionId, AppRef)>, RuntimeError>> {
-            async { Err(away()) }.boxed()
-        }
-    }
+    use crate::runtime::scripted::Scripted;
 
     #[tokio::test]
     async fn an_engine_that_is_away_is_not_asked_over_and_over() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Arc::new(Away::default());
+        let engine = Arc::new(Scripted::new(|_| false));
         let (wish, wanted) = watch::channel(ImagesWanted::default());
         let (agent, mut told) = mpsc::channel(8);
         let mut order = Order::default();
@@ -322,6 +258,6 @@ mod test {
         tokio::join!(puller.follow(order, stop.clone()), passing);
         drop(wish);
         // The due one may come before the first tick.
-        assert!(engine.0.load(Ordering::Relaxed) <= 2);
+        assert!(engine.asked() <= 2);
     }
 }

@@ -241,6 +241,16 @@ impl Runtime for Docker {
         super::DOCKER
     }
 
+    fn answers(&self) -> BoxFuture<'_, Result<(), RuntimeError>> {
+        async {
+            let action = "answer";
+            let asked = tokio::time::timeout(ENGINE_PROBE_DEADLINE, self.engine.ping()).await;
+            let answered = asked.map_err(|_| RuntimeError::Deadline { action })?;
+            answered.map(drop).map_err(refused(action))
+        }
+        .boxed()
+    }
+
     fn images(&self) -> BoxFuture<'_, Result<Vec<String>, RuntimeError>> {
         async {
             let list = self.engine.list_images(None::<ListImagesOptions>);

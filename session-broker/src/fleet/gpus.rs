@@ -11,17 +11,22 @@ use nearlight_protocol::control::{Gpu, JobHost};
 use nearlight_protocol::gpu::is_gpu_uuid;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::NODE_GPUS_MAX;
+use nearlight_protocol::unit::MonoTime;
 use std::collections::BTreeSet;
 
 impl FleetNode {
-    /// The GPUs that claims have, a bit each. A claim that does not name its own, of a broker that knew
+    /// The GPUs that claims have, or that are left alone, a bit each. A claim that does not name its own, of a broker that knew
     /// no names, has all of them.
-    pub(super) fn gpus_held(&self) -> u64 {
+    pub(super) fn gpus_held(&self, now: MonoTime) -> u64 {
         let with_gpus = || self.claims().filter(|held| held.gpus > 0);
         if with_gpus().any(|held| held.gpu_uuids.is_empty()) {
             return u64::MAX;
         }
-        let is_held = |gpu: &Gpu| with_gpus().any(|held| held.gpu_uuids.contains(&gpu.uuid));
+        let is_held = |gpu: &Gpu| {
+            let cooling = self.cooling_gpus.get(&gpu.uuid);
+            cooling.is_some_and(|until| *until > now)
+                || with_gpus().any(|held| held.gpu_uuids.contains(&gpu.uuid))
+        };
         bits(self.gpus(), is_held)
     }
 

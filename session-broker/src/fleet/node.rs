@@ -38,6 +38,8 @@ pub(crate) struct FleetNode {
     pub(crate) overflows: bool,
     /// Slots that are left alone, and until when.
     cooling: HashMap<SlotId, MonoTime>,
+    /// The same of GPUs, by UUID.
+    pub(super) cooling_gpus: HashMap<String, MonoTime>,
     /// The epochs of the node's own journal, from its inventory.
     journal: HashMap<SlotId, Epoch>,
     /// As placement was told last.
@@ -87,6 +89,7 @@ impl FleetNode {
             outbox: BTreeMap::new(),
             overflows: false,
             cooling: HashMap::new(),
+            cooling_gpus: HashMap::new(),
             journal: HashMap::new(),
             state: NodeState::default(),
         };
@@ -136,15 +139,21 @@ impl FleetNode {
         };
     }
 
-    /// Leaves a slot alone until then.
+    /// Leaves a slot alone until then, and the GPUs that its claim names: what keeps one from being given is often
+    /// there a while longer.
     pub(super) fn cool(&mut self, slot: &SlotId, until: MonoTime) {
         self.cooling.insert(slot.clone(), until);
+        let held = self.row.slots.get(slot).and_then(|s| s.held_by.as_ref());
+        let gpus = held.map_or(&[][..], |held| &held.gpu_uuids);
+        let cooled = gpus.iter().map(|gpu| (gpu.clone(), until));
+        self.cooling_gpus.extend(cooled);
     }
 
     /// Takes slots back that have cooled. Returns whether there will be more.
     pub(super) fn thaw(&mut self, now: MonoTime) -> bool {
         self.cooling.retain(|_, until| *until > now);
-        !self.cooling.is_empty()
+        self.cooling_gpus.retain(|_, until| *until > now);
+        !(self.cooling.is_empty() && self.cooling_gpus.is_empty())
     }
 
     /// Slots that can be claimed, with their last epoch.
@@ -172,7 +181,7 @@ impl FleetNode {
             uplink_kbps_free: self.row.capacity.uplink_kbps_free,
             disk_mib_free: self.disk_mib_free(),
             gpus_taken: self.claims().any(|held| held.gpus > 0),
-            gpus_held: self.gpus_held(),
+            gpus_held: self.gpus_held(now),
             rank: self.proven.rank,
             failing: self.proven.failing,
         }

@@ -138,6 +138,7 @@ const fn excluded_by(reason: Reason) -> ExcludedBy {
         Reason::DiskTaken => ExcludedBy::DiskTaken,
         Reason::GpusTaken => ExcludedBy::GpusTaken,
         Reason::Unproven => ExcludedBy::Unproven,
+        Reason::Refused => ExcludedBy::Refused,
         Reason::Held => ExcludedBy::Held,
         Reason::TooFar => ExcludedBy::TooFar,
     }

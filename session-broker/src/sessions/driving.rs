@@ -239,6 +239,7 @@ impl Owner {
             Phase::Ready { run } => {
                 self.queue.remove(id);
                 if run.ready_at == now {
+                    self.failing.started(&run.held.claim.node);
                     let took = now.micros_since(entry.row.created_at);
                     crate::metrics::session_started(Duration::from_micros(took));
                 }

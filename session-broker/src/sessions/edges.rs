@@ -242,6 +242,7 @@ impl Owner {
     ) {
         let held = self.sessions.get(session).and_then(|e| e.life.held());
         let claim = held.map(|held| held.claim.clone());
+        self.refused_by(node, session);
         match reason {
             DenyReason::Draining => {
                 self.fleet.change(node, now, |n| n.draining = true);
@@ -289,10 +290,14 @@ impl Owner {
             SessionReport::Ended { reason, detail } => {
                 tracing::info!(session_id = %session, node_id = %node, ?reason, detail,
                     "the node ended the session");
-                Event::NodeEnded {
-                    epoch,
-                    reason,
-                    detail: shortened(detail),
+                let detail = shortened(detail);
+                match self.fails_to_start((node, session), (epoch, reason), now) {
+                    true => Event::StartDenied { epoch, detail },
+                    false => Event::NodeEnded {
+                        epoch,
+                        reason,
+                        detail,
+                    },
                 }
             }
         };

@@ -127,6 +127,7 @@ const fn lack(nearest: Option<Reason>) -> WaitsFor {
             | Reason::Draining
             | Reason::FailedChecks
             | Reason::OutboxFull
+            | Reason::Refused
             | Reason::TooFar,
         )
         | None => WaitsFor::Node,

@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::fate::Clusters;
 use super::holding::Holds;
 use super::lately::Placements;
+use super::refusing::{Failing, Refusals};
 use super::sharing::{Sharing, next_of};
 use super::spending::Spending;
 use super::told::Spread;
@@ -109,6 +110,9 @@ pub(crate) struct Owner {
     /// Sessions of tenants by the operator of their claim's node.
     pub(super) spread: Spread,
     pub(super) fleet: Fleet,
+    /// Nodes on which starts fail, and who was refused where.
+    pub(super) failing: Failing,
+    pub(super) refusals: Refusals,
     pub(super) queue: Queue,
     pub(super) holds: Holds,
     pub(super) clusters: Clusters,
@@ -187,6 +191,8 @@ impl Owner {
             claimed: Claimed::default(),
             spread: Spread::default(),
             fleet: Fleet::default(),
+            failing: Failing::default(),
+            refusals: Refusals::default(),
             queue: Queue::default(),
             holds: Holds::default(),
             clusters: Clusters::default(),
@@ -359,6 +365,7 @@ impl Owner {
         self.housekeepings = self.housekeepings.wrapping_add(1);
         self.fleet.thaw(now);
         self.follow_card();
+        self.offer_again(now);
         self.tell_anew();
         self.tell_occupancy(now);
         self.tell_round_trips(self.housekeepings);

@@ -222,6 +222,9 @@ impl Owner {
             self.not_given(id, now).await;
             return;
         }
+        if let Some(node) = &node {
+            self.refusals.given(id, node, now);
+        }
         let shown = self.sessions.get(id).map(|entry| entry.shown());
         for (reply, _) in replies.extract_if(.., |(_, of)| of == id) {
             if let Some(shown) = shown.clone() {

@@ -7,10 +7,13 @@
 //! **What it does not know:** what comes of it ([`nearlight_placement::decide`] says so).
 
 use super::owner::Owner;
+use super::{request_for, request_for_job};
 use crate::ledger::SessionRow;
 use crate::rates;
 use nearlight_placement::SessionRequest;
 use nearlight_protocol::id::TenantId;
+use nearlight_protocol::unit::MonoTime;
+use nearlight_protocol::work::Work;
 use std::collections::{BTreeMap, HashMap};
 
 /// Seconds of an hour.
@@ -71,8 +74,25 @@ impl Owner {
         {
             request.held = self.spread.of(tenant);
         }
+        request.refused = self.kept_off(row, &request);
         request.held_against = self.held_against(row, &request);
         request
+    }
+
+    /// What a session needs, of the version of its app that it has.
+    pub(super) fn asked_for(&self, row: &SessionRow, now: MonoTime) -> SessionRequest {
+        let waited_ms = now.millis_since(row.created_at);
+        let request = match &row.work {
+            Work::App(work) => request_for(row, &work.app, waited_ms),
+            Work::Job(spec) => request_for_job(
+                row,
+                spec,
+                self.price_cap(spec),
+                waited_ms,
+                self.apps.ahead(),
+            ),
+        };
+        self.priced(row, request)
     }
 
     /// The request with what it costs by the rate card in force.

@@ -139,7 +139,8 @@ impl Owner {
         })
     }
 
-    /// What a node is to a session that waits, with the version of its app that is live there.
+    /// What a node is to a session that waits, with the version of its app that is live there. One that it avoids is
+    /// none: whether it has no other is looked up where it is tried.
     fn opening_for(
         &self,
         entry: &Entry,
@@ -166,6 +167,7 @@ impl Owner {
                     self.apps.ahead(),
                 );
                 let mut request = with_volumes(request, &plan);
+                request.refused = self.avoided(row);
                 request.held_against = self.held_against(row, &request);
                 return opening(view, &request, &self.policy_chosen);
             }
@@ -189,6 +191,7 @@ impl Owner {
             None => self.policy_for(row),
         };
         let mut request = self.priced(row, request_for(row, app, waited_ms));
+        request.refused = self.avoided(row);
         request.held_against = self.held_against(row, &request);
         opening(view, &request, policy)
     }

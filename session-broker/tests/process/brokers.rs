@@ -16,6 +16,7 @@ mod cut_off;
 mod gone;
 mod moves;
 mod nearness;
+mod refusing;
 mod set_back;
 
 const SDP: (&str, &str) = ("content-type", "application/sdp");

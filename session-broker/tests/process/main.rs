@@ -39,6 +39,7 @@ mod queue;
 mod receipts;
 mod reclaim;
 mod refusals;
+mod refusing;
 mod region;
 mod registries;
 mod relays;

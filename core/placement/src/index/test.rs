@@ -292,9 +292,15 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
     let rtts = prop::collection::vec((any_of(&REGIONS), 0..100_u32), 0..5);
     let held = prop::collection::btree_map(any_of(&NAMES).prop_map(str::to_owned), 0..5_u32, 0..3);
     let against = prop::collection::btree_set((0..400_u64).prop_map(numbered), 0..100);
-    let rest = (0..20_000_u64, any_job(), mostly(BTreeSet::new(), against));
+    let refused = prop::collection::btree_set((0..400_u64).prop_map(numbered), 0..100);
+    let rest = (
+        0..20_000_u64,
+        any_job(),
+        mostly(BTreeSet::new(), against),
+        mostly(BTreeSet::new(), refused),
+    );
     (needs, names, limits, rtts, held, rest).prop_map(
-        |(needs, names, limits, rtts, held, (waited_ms, job, held_against))| {
+        |(needs, names, limits, rtts, held, (waited_ms, job, held_against, refused))| {
             SessionRequest {
                 cpu_milli: needs.0,
                 mem_mib: needs.1,
@@ -312,7 +318,8 @@ fn any_request() -> impl Strategy<Value = SessionRequest> {
                 rtts: Rtts::new(rtts.into_iter().map(|(name, ms)| (name.to_owned(), ms))),
                 held,
                 held_against,
-                    job,
+                refused,
+                job,
                 waited_ms,
             }
         },

@@ -4,7 +4,7 @@ use super::placing::waits_for;
 use super::*;
 use crate::edge::Started;
 use crate::shared::{Shared, online};
-use nearlight_protocol::control::{FromEdge, Gpu, Heartbeat};
+use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, Gpu, Heartbeat};
 use nearlight_protocol::gpu::{GpuProcess, GpuReading, GpuSeen};
 
 fn gpu(uuid: &str, model: &str, vram_mib: u32) -> Gpu {
@@ -108,6 +108,30 @@ async fn the_smallest_gpu_that_suits_is_taken_and_the_ledger_remembers_which() {
         said.contains(r#"["NVIDIA H100 80GB HBM3"]"#) && said.contains(r#"["NVIDIA L4"]"#)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_gpu_that_a_node_does_not_give_is_left_alone_for_a_while() {
+    let rig = Rig::start().await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let node = gpu_node(&rig, 4, vec![h100(0), h100(1)]);
+    let mut edge = edge_of(&rig, node).await;
+    let session = id(&ask(&client, &wants(json!({ "count": 1 }))).await);
+    let refused = edge.expect_start().await;
+    assert_eq!(given(&refused), ["GPU-0"]);
+    let outcome = AckOutcome::Denied {
+        reason: DenyReason::SlotBusy,
+        detail: "a job that ends has GPU-0 still".to_owned(),
+    };
+    let command = refused.command;
+    edge.send(FromEdge::Ack { command, outcome }).await;
+    let started = edge.start_next().await;
+    assert_eq!(started.start.session.to_string(), session);
+    assert_eq!(given(&started), ["GPU-1"]);
+    let next = id(&ask(&client, &wants(json!({ "count": 1 }))).await);
+    let started = edge.start_next().await;
+    assert_eq!(started.start.session.to_string(), next);
+    assert_eq!(given(&started), ["GPU-0"], "after a while");
 }
 
 #[tokio::test]
