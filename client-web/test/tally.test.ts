@@ -58,6 +58,26 @@ describe("a sample", () => {
     over.abort();
     expect(vi.getTimerCount()).toBe(0);
   });
+
+  it("are said after ten seconds for the first time, and then once a minute", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    let said = 0;
+    const api = new Api(async () => {
+      said += 1;
+      return new Response(null, { status: 204 });
+    });
+    const over = new AbortController();
+    new Witness(api, "ses_1", () => quality, over.signal, Promise.resolve(null));
+    await vi.advanceTimersByTimeAsync(9_999);
+    expect(said).toBe(0);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(said).toBe(1);
+    await vi.advanceTimersByTimeAsync(50_000);
+    expect(said).toBe(2);
+    over.abort();
+    expect(vi.getTimerCount()).toBe(0);
+  });
 });
 
 describe("the tally", () => {

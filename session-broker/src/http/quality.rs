@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use nearlight_kit::problem::ProblemResponse;
+use nearlight_proof::receipt::quality::Quality;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use nearlight_protocol::quality::{PlayerSaid, SAMPLE_KEY_HEADER, SessionReceipt};
@@ -35,6 +36,9 @@ pub(super) async fn put_sample(
     JsonBody(said): JsonBody<PlayerSaid>,
 ) -> Result<StatusCode, Refusal> {
     api.session_of(&caller, Permission::ChangeSessions, &id)?;
+    if let Some(quality) = Quality::read(&said.sample) {
+        api.nearness.player_took(&id, quality.rtt_us[0]);
+    }
     if let Some(Err(error)) = api.desk.player_said(&id, said) {
         return Err(bad_request(format!("{error}.")));
     }

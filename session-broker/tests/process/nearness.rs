@@ -5,6 +5,7 @@ use crate::edge::Edge;
 use crate::http::{Answer, Client};
 use crate::rig::{Rig, eventually, id};
 use nearlight_kit::shutdown::Shutdown;
+use nearlight_proof::receipt::quality::Quality;
 use nearlight_protocol::control::{FromEdge, Heartbeat, SessionRtt};
 use serde_json::{Value, json};
 use session_broker::broker::Broker;
@@ -150,12 +151,26 @@ async fn what_streams_took_counts_for_the_players_network_until_something_is_mea
         let (attached, ..) = offer(&viewer, &id(&session), edge, answer()).await;
         assert_eq!(attached.status, 201);
         let session = started.start.session.clone();
+        let sample = Quality {
+            rtt_us: [ms * 1000, ms * 1000],
+            seconds: 10,
+            ..Quality::default()
+        };
+        let said = json!({ "sample": sample.text() });
+        let noted = guest.post_json(&format!("{path}/quality"), &said).await;
+        assert_eq!(noted.status, 204, "{noted:?}");
         // What a node says of a session that is none of its own does not count.
         let foreign = SessionRtt {
             session: nearlight_kit::ids::session(),
             ms: 1,
         };
-        let rtts = vec![foreign, SessionRtt { session, ms }];
+        // Nor what its player contradicts.
+        let other = if region == "fra" { 1 } else { 500 };
+        let lie = SessionRtt {
+            session: session.clone(),
+            ms: other,
+        };
+        let rtts = vec![foreign, lie, SessionRtt { session, ms }];
         let heartbeat = Heartbeat {
             rtts,
             ..Heartbeat::default()

@@ -158,6 +158,12 @@ pub fn differences(edge: &Quality, player: &[PlayerSample]) -> Vec<Difference> {
     differences_by(edge, player, Quality::joined)
 }
 
+/// Whether two round trips of one stream, microseconds, differ by more than the tolerance.
+#[must_use]
+pub fn round_trips_differ(here: u32, there: u32) -> bool {
+    u64::from(here.abs_diff(there)) > u64::from(here.max(there)) / 2 + RTT_APART_US
+}
+
 /// How the samples of several pages are taken together.
 type Joins = fn(&[&Quality]) -> Option<Quality>;
 
@@ -173,8 +179,7 @@ fn differences_by(edge: &Quality, player: &[PlayerSample], joins: Joins) -> Vec<
     let rate = u64::from(edge.fps_milli.abs_diff(player.fps_milli))
         > u64::from(edge.fps_milli) / 10 + RATE_APART_MILLI;
     let (here, there) = (edge.rtt_us[0], player.rtt_us[0]);
-    let rtt = known(here, there)
-        && u64::from(here.abs_diff(there)) > u64::from(here.max(there)) / 2 + RTT_APART_US;
+    let rtt = known(here, there) && round_trips_differ(here, there);
     let size = known(edge.size[0], player.size[0]) && edge.size != player.size;
     let found = [
         (rate, Difference::FrameRate),

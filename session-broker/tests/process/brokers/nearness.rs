@@ -5,6 +5,7 @@ use crate::http::Client;
 use crate::rig::{eventually, id};
 use crate::shared::Shared;
 use nearlight_kit::shutdown::Shutdown;
+use nearlight_proof::receipt::quality::Quality;
 use nearlight_protocol::control::{FromEdge, Heartbeat, SessionReport, SessionRtt, WhepResult};
 use serde_json::json;
 
@@ -41,6 +42,14 @@ async fn what_streams_of_one_brokers_nodes_took_is_known_at_the_other() {
     assert_eq!(posted.await.unwrap().status, 201);
     edge.report(&started, SessionReport::Attached { attachment })
         .await;
+    let sample = Quality {
+        rtt_us: [35_000, 50_000],
+        seconds: 10,
+        ..Quality::default()
+    };
+    let asked = format!("{}/quality", path(&session));
+    let said = json!({ "sample": sample.text() });
+    assert_eq!(here.post_json(&asked, &said).await.status, 204);
     let rtt = SessionRtt {
         session: started.start.session.clone(),
         ms: 37,
