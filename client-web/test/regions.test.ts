@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { timeBeacon, type Tools } from "../src/probe/beacons.ts";
 import { KeptRtts, RTTS_MAX } from "../src/probe/kept-rtts.ts";
 import { RegionModel, regionWish, regionWords, shownRegions } from "../src/ui/region-model.ts";
-import type { Region } from "../src/wire/types.ts";
+import type { Node, Region } from "../src/wire/types.ts";
 
 const HOUR_MS = 3600 * 1000;
 
@@ -151,5 +151,37 @@ describe("the model", () => {
     const model = new RegionModel({ api, kept: new KeptRtts(null), chosen: signal("fra") });
     await model.refresh();
     expect(model.wish()).toEqual({});
+  });
+});
+
+describe("a line check", () => {
+  const nodes = [{ id: "a", region: "home" }, { id: "b", region: "fra" }] as Node[];
+  const model = (listed: readonly Region[], ms: number | null): { model: RegionModel; kept: KeptRtts } => {
+    const kept = new KeptRtts(null);
+    const api = { regions: async () => ({ ok: true as const, value: { regions: [...listed] } }) };
+    return { kept, model: new RegionModel({ api, kept, chosen: signal(null), time: async () => ms, nowMs: () => 1000 }) };
+  };
+  const measured = ({ kept }: { kept: KeptRtts }): unknown => [...kept.valid(1000)];
+
+  it("says how far the region of its node is, where no beacon does", async () => {
+    const home = model([region("home"), region("fra", { beacon: "https://fra/" })], null);
+    home.model.checked(nodes, "a", 7);
+    expect(measured(home), "of a region that is not known nothing is kept").toEqual([]);
+    await home.model.refresh();
+    await home.model.measure();
+    home.model.checked(nodes, "unknown", 3);
+    home.model.checked(nodes, "a", 7);
+    home.model.checked(nodes, "b", 12);
+    expect(measured(home)).toEqual([["home", 7], ["fra", 12]]);
+    expect(home.model.shown.value.map(({ ping }) => ping)).toEqual([{ ms: 7, by: "measured" }, { ms: 12, by: "measured" }]);
+    expect(home.model.wish().rtt).toEqual([{ region: "home", ms: 7 }, { region: "fra", ms: 12 }]);
+  });
+
+  it("is outranked by a beacon", async () => {
+    const fra = model([region("fra", { beacon: "https://fra/" })], 9);
+    await fra.model.refresh();
+    await fra.model.measure();
+    fra.model.checked(nodes, "b", 40);
+    expect(measured(fra)).toEqual([["fra", 9]]);
   });
 });

@@ -18,7 +18,8 @@ export type Deps = { readonly api: Api; readonly held: HeldAttachment; readonly 
 
 export function mountApp(root: HTMLElement, deps: Deps): void {
   const regions = new RegionModel({ api: deps.api, kept: deps.rtts, chosen: chosenRegion });
-  const lobby = new LobbyModel(deps.api, new LineModel(deps.api, deps.checks), regions);
+  const line = new LineModel(deps.api, deps.checks, (node, ms) => lobby.timed(node, ms));
+  const lobby = new LobbyModel(deps.api, line, regions);
   const App = () => {
     if (/^\/(receipts(\/|$)|nodes\/[^/]+\/receipts\/?$)/.test(path.value)) return <Receipts />;
     const watch = /^\/watch\/([A-Za-z0-9_-]+)\/?$/.exec(path.value)?.[1];

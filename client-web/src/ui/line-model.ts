@@ -24,12 +24,15 @@ export class LineModel {
   readonly state = signal<LineState>({ name: "idle" });
   readonly #api: Api;
   readonly #kept: KeptChecks;
+  readonly #timed: (node: string, ms: number) => void;
   #running: AbortController | null = null;
   #offered = false;
 
-  constructor(api: Api, kept: KeptChecks) {
+  /** `timed` hears the least round trip to a node that a check measured. */
+  constructor(api: Api, kept: KeptChecks, timed: (node: string, ms: number) => void = () => {}) {
     this.#api = api;
     this.#kept = kept;
+    this.#timed = timed;
   }
 
   /** The check of `node` that still holds. Reads the state, so that a view follows it. */
@@ -66,6 +69,8 @@ export class LineModel {
     if (checked.ok) {
       const check = { verdict: judge(checked.figures, medium()), figures: checked.figures, atMs: Date.now() };
       this.#kept.keep(node, check);
+      const least = checked.figures.trips?.min_ms;
+      if (least !== undefined) this.#timed(node, least);
       this.state.value = { name: "checked", node, check };
     } else {
       const why = checked.why === "refused" && busy ? "busy" : checked.why;

@@ -51,6 +51,11 @@ export class LobbyModel {
     return this.apps.value?.find((app) => app.id === id);
   }
 
+  /** A line check timed a node. */
+  timed(node: string, ms: number): void {
+    this.regions.checked(this.nodes.peek() ?? [], node, ms);
+  }
+
   /** Keeps everything fresh until `signal` says stop; a hidden page asks for nothing. */
   watch(signal: AbortSignal): void {
     let timer: number | undefined;

@@ -6,7 +6,7 @@ import { computed, signal, type Signal } from "@preact/signals";
 import { timeBeacon } from "../probe/beacons.ts";
 import type { KeptRtts } from "../probe/kept-rtts.ts";
 import type { Api } from "../session/api.ts";
-import type { CreateSession, Region } from "../wire/types.ts";
+import type { CreateSession, Node, Region } from "../wire/types.ts";
 
 /** A round trip, and whether it was measured here or is the broker's estimate. */
 export type Ping = { readonly ms: number; readonly by: "measured" | "estimated" };
@@ -93,6 +93,16 @@ export class RegionModel {
     );
     this.#measured.value = this.#kept.valid(this.#nowMs());
     this.#measuring = false;
+  }
+
+  /** A line check timed one of `nodes`: so far is its region, where no beacon was timed. */
+  checked(nodes: readonly Node[], node: string, ms: number): void {
+    const name = nodes.find(({ id }) => id === node)?.region;
+    const region = this.regions.peek().find((known) => known.name === name);
+    if (region === undefined) return;
+    if (region.beacon !== null && this.#kept.valid(this.#nowMs()).has(region.name)) return;
+    this.#kept.keep(region.name, { ms, atMs: this.#nowMs() });
+    this.#measured.value = this.#kept.valid(this.#nowMs());
   }
 
   /** This device is in another network now. */
