@@ -190,6 +190,8 @@ pub(crate) struct Receipts {
     known: Mutex<Option<Known>>,
     /// How often keys were changed here.
     changes: AtomicU64,
+    /// How many pieces of evidence have come here.
+    came: AtomicU64,
     witnesses: Witnesses,
     /// What the newest receipts name.
     recent: Recent,
@@ -234,6 +236,7 @@ impl Receipts {
             operator: settings.operator.clone(),
             known: Mutex::new(None),
             changes: AtomicU64::new(0),
+            came: AtomicU64::new(0),
             recent: Recent::default(),
             shares: Shares::default(),
             witnesses: Witnesses::new(settings.witnesses.clone(), settings.quorum, seen_max),

@@ -41,6 +41,13 @@ pub trait DisputeReads {
     /// Whether this issuer has filed one over the receipt at this place, open or ended.
     fn has_disputed(&self, issuer: String, target: u64) -> BoxFuture<'_, Result<bool, StoreError>>;
 
+    /// Those over a round, open or ended, `max` of them: the node's first, and otherwise in the order of the log.
+    fn disputes_of(
+        &self,
+        of: RoundOf,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>>;
+
     /// One, by its place or its leaf.
     fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>>;
 }
@@ -68,6 +75,15 @@ impl DisputeReads for SqlLedger {
             .read(move |at| has_disputed(at, issuer.clone(), target))
     }
 
+    fn disputes_of(
+        &self,
+        of: RoundOf,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
+        self.readers
+            .read(move |at| disputes_of(at, of.clone(), max))
+    }
+
     fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>> {
         self.readers.read(move |at| one(at, by.clone()))
     }
@@ -84,6 +100,14 @@ impl DisputeReads for FaultyLedger {
 
     fn has_disputed(&self, issuer: String, target: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.inner.has_disputed(issuer, target)
+    }
+
+    fn disputes_of(
+        &self,
+        of: RoundOf,
+        max: u32,
+    ) -> BoxFuture<'_, Result<Vec<DisputeRow>, StoreError>> {
+        self.inner.disputes_of(of, max)
     }
 
     fn dispute(&self, by: DisputeBy) -> BoxFuture<'_, Result<Option<DisputeRow>, StoreError>> {
@@ -103,6 +127,21 @@ async fn open(
     let rows = sqlx::query(open)
         .bind(i64::try_from(deadline_s).unwrap_or(i64::MAX))
         .bind(i64::try_from(place).unwrap_or(i64::MAX))
+        .bind(i64::from(max))
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    rows.iter().map(dispute).collect()
+}
+
+async fn disputes_of(pool: &AnyPool, of: RoundOf, max: u32) -> Result<Vec<DisputeRow>, StoreError> {
+    let all = "
+        SELECT * FROM dispute WHERE node = $1 AND round = $2 AND gpu = $3
+        ORDER BY CASE WHEN issuer = node THEN 0 ELSE 1 END, place LIMIT $4";
+    let rows = sqlx::query(all)
+        .bind(of.node.clone())
+        .bind(i64::try_from(of.round).unwrap_or(i64::MAX))
+        .bind(of.gpu_as_kept())
         .bind(i64::from(max))
         .fetch_all(pool)
         .await

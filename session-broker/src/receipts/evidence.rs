@@ -8,6 +8,7 @@ use crate::ledger::{EvidenceRow, LogChange, Op};
 use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::receipt::statement::Evidence;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -75,10 +76,16 @@ impl Receipts {
         let object = Object::new(path(&digest), bytes);
         let put = move |store: &dyn Store| store.put(&[object]);
         blocking(&self.store, put).await.map_err(LogError::from)?;
+        self.came.fetch_add(1, Ordering::AcqRel);
         if known.is_none_or(|known| known.kept_until_s < row.kept_until_s) {
             self.note(row).await?;
         }
         Ok(())
+    }
+
+    /// How many pieces have come to this broker since it began.
+    pub(crate) fn evidence_came(&self) -> u64 {
+        self.came.load(Ordering::Acquire)
     }
 
     /// A piece of evidence, by its SHA-256 in hex.

@@ -2,7 +2,7 @@
 //! executed, at their deadline by what most of the others say.
 //!
 //! ```text
-//!   open dispute -> evidence of it and of the round's receipts: records with openings
+//!   open dispute -> evidence of it, of others over the round, and of the round's receipts: records with openings
 //!     -> each receipt against each record (core/proof's contest)
 //!     -> decided -> verdict/v1 in the log, signed by the referee's key: all brokers fold it
 //!     -> not decided -> waits for evidence, until the deadline
@@ -38,6 +38,9 @@ use std::sync::{MutexGuard, PoisonError};
 const DISPUTES_MAX: u32 = 16;
 /// Records with their openings that are executed of what a dispute, or a receipt, shows.
 const SHOWN_MAX: usize = 16;
+/// Disputes over a round whose evidence is looked at together: one opening of full size is all that one has room for, and a
+/// committee has three.
+const SHOWN_IN_MAX: u32 = 8;
 /// So long after its deadline a dispute is decided without what cannot be read, seconds.
 const GIVES_UP_S: u64 = 24 * 3600;
 /// Disputes of which is remembered what was tried.
@@ -61,11 +64,17 @@ struct Said {
 pub(super) struct Looked {
     /// Behind which deadline and place the next page begins.
     after: (u64, u64),
+    /// As of what a dispute was looked at last.
+    seen: HashMap<u64, Seen>,
     /// What was tried to execute, by dispute.
     tried: HashMap<u64, Tried>,
     /// Disputes of which it was said that they cannot be looked at.
     warned: HashSet<u64>,
 }
+
+/// How much evidence had come to this broker, the receipts of the round and the disputes over it, whether it was due, and in
+/// which minute, for evidence may have come to another broker: as long as that is so there is nothing new to read.
+type Seen = (u64, usize, usize, bool, u64);
 
 /// Pieces of evidence, receipts, and whether it was due: execution takes seconds, so it is done once for what is shown, and
 /// once when it is due.
@@ -117,11 +126,27 @@ impl Verdicts {
     /// What was said is remembered as tried once it stands in the log, and not before: a log that is busy, or a disk that
     /// is full, costs nobody a decision.
     async fn judge(&self, dispute: &DisputeRow) -> Result<(), VerdictError> {
-        let Some(shows) = self.shows(dispute).await? else {
+        let (_, checks) = self.ledger.round(dispute.of.clone()).await?;
+        let now_s = self.now_s();
+        let came = self.receipts.evidence_came();
+        let mut over = self
+            .ledger
+            .disputes_of(dispute.of.clone(), SHOWN_IN_MAX)
+            .await?;
+        if over.iter().all(|of| of.place != dispute.place) {
+            over.push(dispute.clone());
+        }
+        let is_due = dispute.deadline_s <= now_s;
+        let seen = (came, checks.len(), over.len(), is_due, now_s / 60);
+        if self.looked().seen.get(&dispute.place) == Some(&seen) {
+            return Ok(());
+        }
+        let Some(shows) = self.shows(dispute, checks, &over).await? else {
             return Ok(());
         };
         let tried = shows.tried();
         if self.looked().tried.get(&dispute.place) == Some(&tried) {
+            self.looked().seen.insert(dispute.place, seen);
             return Ok(());
         }
         let Shows {
@@ -159,29 +184,37 @@ impl Verdicts {
         let mut looked = self.looked();
         if looked.tried.len() > TRIED_MAX {
             looked.tried.clear();
+            looked.seen.clear();
         }
         looked.tried.insert(dispute.place, tried);
+        looked.seen.insert(dispute.place, seen);
         Ok(())
     }
 
-    async fn shows(&self, dispute: &DisputeRow) -> Result<Option<Shows>, VerdictError> {
-        let Some(filed) = self.statement(dispute.place).await? else {
-            return Ok(None);
-        };
+    async fn shows(
+        &self,
+        dispute: &DisputeRow,
+        checks: Vec<CheckRow>,
+        over: &[DisputeRow],
+    ) -> Result<Option<Shows>, VerdictError> {
         let keys = self.receipts.keys().await?;
         let Some(node) = key_of(&dispute.of.node, Role::Node, &keys.directory) else {
             return Ok(None);
         };
-        let (_, checks) = self.ledger.round(dispute.of.clone()).await?;
         let now_s = self.now_s();
         let gives_up = dispute.deadline_s.saturating_add(GIVES_UP_S) <= now_s;
         let mut shows = Shows {
             name: String::new(),
             node,
             said: Vec::new(),
-            pieces: vec![self.pieces(&filed, gives_up).await?],
+            pieces: Vec::new(),
             is_due: dispute.deadline_s <= now_s,
         };
+        for of in over {
+            if let Some(filed) = self.statement(of.place).await? {
+                shows.pieces.push(self.pieces(&filed, gives_up).await?);
+            }
+        }
         for check in &disputed_with(dispute, checks) {
             let Some(statement) = self.statement(check.place).await? else {
                 return Ok(None);

@@ -196,7 +196,8 @@ pub struct Revoke {
 pub struct Dispute {
     /// What is contested, as a sentence.
     pub claim: String,
-    /// Until when a referee must have decided, Unix seconds.
+    /// Until when its issuer takes it to be decided, Unix seconds. Nobody is held to it: the time is the network's
+    /// (`checks.dispute_days` after the receipt).
     pub deadline_s: u64,
 }
 

@@ -1,7 +1,10 @@
 //! Accounts: what is debited is credited, whatever comes in whatever order, and nothing moves twice.
 
 use super::*;
-use crate::ledger::{Amount, Move, OUTSIDE, POOL, RoundOf, SLASHED, StakeReads, Transfer};
+use crate::ledger::{
+    Amount, DisputeReads, DisputeRow, Folded, Move, OUTSIDE, POOL, RoundOf, SLASHED, StakeReads,
+    Transfer,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,6 +93,7 @@ pub(super) async fn a_transfer_moves_once_and_never_more_than_there_is(place: Pl
     ));
     assert_eq!(store.write(nothing).await, Applied::Skipped, "of nothing");
 
+    waits_for_disputes(&store).await;
     post_once(&store).await;
     let accounts = store.ledger.accounts().await.unwrap();
     let has = |id: &str| {
@@ -102,6 +106,53 @@ pub(super) async fn a_transfer_moves_once_and_never_more_than_there_is(place: Pl
     let rows = store.ledger.transfers(SLASHED.to_owned(), 9).await.unwrap();
     let kinds: BTreeSet<_> = rows.iter().map(|row| row.kind.as_str()).collect();
     assert_eq!(kinds, ["pending", "post"].into());
+}
+
+/// While a dispute over its round is open nothing of it is due. Open ones are read page by page, and those over a round the
+/// node's first.
+async fn waits_for_disputes(store: &Store) {
+    let of = RoundOf {
+        node: "n".to_owned(),
+        round: 7,
+        gpu: "cpu".to_owned(),
+    };
+    let dispute = |place: u64, issuer: &str| DisputeRow {
+        place,
+        leaf: format!("dispute {place}"),
+        issuer: issuer.to_owned(),
+        target: 3,
+        of: of.clone(),
+        claim: "no".to_owned(),
+        deadline_s: 50,
+        verdict: None,
+    };
+    let fold = |from, to, disputes, ended| Op::Log {
+        change: LogChange::Fold(Box::new(Folded {
+            from,
+            to,
+            disputes,
+            ended,
+            ..Folded::default()
+        })),
+        audit: None,
+    };
+    let begun = vec![dispute(1, "c"), dispute(2, "n"), dispute(4, "n")];
+    let begins = fold(0, 5, begun, Vec::new());
+    assert_eq!(store.write(begins).await, Applied::Done);
+    let ledger = &store.ledger;
+    assert!(ledger.due_transfers(9, 9).await.unwrap().is_empty());
+    let places = |rows: Vec<DisputeRow>| rows.iter().map(|of| of.place).collect::<Vec<_>>();
+    let page = async |after| places(ledger.open_disputes(after, 2).await.unwrap());
+    assert_eq!(page((0, 0)).await, [1, 2]);
+    assert_eq!(page((50, 2)).await, [4]);
+    assert!(page((50, 4)).await.is_empty());
+    let over = ledger.disputes_of(of.clone(), 2).await.unwrap();
+    assert_eq!(places(over), [2, 4]);
+    assert!(ledger.has_disputed("c".to_owned(), 3).await.unwrap());
+    assert!(!ledger.has_disputed("c".to_owned(), 4).await.unwrap());
+    let ends = fold(5, 6, Vec::new(), vec![(1, 5), (2, 5), (4, 5)]);
+    assert_eq!(store.write(ends).await, Applied::Done);
+    assert!(page((0, 0)).await.is_empty());
 }
 
 /// What is pending is posted or voided, and once.
