@@ -38,7 +38,7 @@ pub enum Failure {
         why: String,
     },
     /// There is no such class.
-    #[error("the table has no class `{0}`")]
+    #[error("{no} `{0}`", no = nearlight_protocol::checker::NO_CLASS)]
     Class(String),
     /// The beacon cannot be read or is forged.
     #[error("the beacon: {0}")]

@@ -27,7 +27,9 @@ pub(crate) fn ask(client: &Client, node: &NodeId) -> Result<NodeStanding, Client
 /// For people.
 pub(crate) fn lines(standing: &NodeStanding) -> String {
     let gate = match standing.gate {
-        NodeGate::Unchecked => "too few checkers are there: nobody's rank counts",
+        NodeGate::Unchecked => {
+            "nobody checks it: too few checkers are there, or none has a class for it"
+        }
         NodeGate::Unproven => "not proven: it takes few sessions at a time",
         NodeGate::Proven => "proven",
         NodeGate::Failing => "failing its checks: it takes no sessions until it passes",

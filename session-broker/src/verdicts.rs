@@ -28,7 +28,7 @@ pub(crate) use ranks::{Proven, Ranks, Scored};
 pub(crate) use stakes::StakeTerms;
 
 use crate::checks::{Checks, ChecksError};
-use crate::ledger::{Applied, Ledger, LogChange, Op, StoreError};
+use crate::ledger::{Applied, AssignmentQuery, Ledger, LogChange, Op, StoreError};
 use crate::receipts::{LogError, Receipts};
 use crate::sessions::Sessions;
 use crate::time::Clock;
@@ -36,7 +36,7 @@ use nearlight_proof::porc::rank::{DAYS, Rank};
 use nearlight_proof::receipt::directory::{Directory, Role};
 use nearlight_protocol::id::NodeId;
 use ranks::Known;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,10 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After so many looks ranks are computed again though no verdict is new: days pass, nodes get keys.
 const RANKS_EVERY: u32 = 2;
+/// Assignments of a node's capacity that are looked at: of a node of 16 GPUs those of the newest rounds.
+const CAPACITY_MAX: u32 = 256;
+/// For so long what was found of nodes that nobody could check is good, seconds.
+const UNCHECKED_S: u64 = 5;
 /// Pending transfers that are ended in one look.
 const DUE_MAX: u32 = 64;
 
@@ -77,6 +81,8 @@ pub(crate) struct Verdicts {
     shown: RwLock<Arc<Ranks>>,
     /// What the referee has looked at. Held for a look-up, never across an await.
     looked: Mutex<referee::Looked>,
+    /// Which nodes nobody could check, and when that was looked at, Unix seconds. Held for a look-up, never across an await.
+    unchecked: Mutex<(u64, HashSet<NodeId>)>,
 }
 
 impl Verdicts {
@@ -95,6 +101,7 @@ impl Verdicts {
             known: RwLock::default(),
             shown: RwLock::default(),
             looked: Mutex::default(),
+            unchecked: Mutex::default(),
         })
     }
 
@@ -225,12 +232,56 @@ impl Verdicts {
         for row in self.ledger.node_keys(since_s).await? {
             nodes.entry(row.node).or_default().push(row.key_id);
         }
+        let unchecked = self.unchecked(&nodes).await?;
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let of = nodes.into_iter().map(|(node, keys)| {
+            if unchecked.contains(&node) {
+                return (node, Proven::unchecked());
+            }
             let (rank, score) = (known.rank(&keys, now_s), known.score(&keys, now_s));
             (node, Proven::of(rank, score))
         });
         Ok(Ranks::counted(of.collect()))
+    }
+
+    /// Those of which nothing certain is known, because nobody could check them.
+    async fn unchecked(
+        &self,
+        nodes: &HashMap<NodeId, Vec<String>>,
+    ) -> Result<HashSet<NodeId>, VerdictError> {
+        {
+            let looked = self.unchecked.lock();
+            let looked = looked.unwrap_or_else(PoisonError::into_inner);
+            if self.now_s().abs_diff(looked.0) < UNCHECKED_S {
+                return Ok(looked.1.clone());
+            }
+        }
+        let unproven: Vec<(&NodeId, &Vec<String>)> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            let unproven = nodes.iter().filter(|(_, keys)| !known.is_checked(keys));
+            unproven.collect()
+        };
+        let mut unchecked = HashSet::new();
+        for (node, keys) in unproven {
+            let mut rows = Vec::new();
+            for key in keys {
+                let of = AssignmentQuery::Capacity {
+                    node_key: key.clone(),
+                    max: CAPACITY_MAX,
+                };
+                rows.extend(self.ledger.assignments(of).await?);
+            }
+            rows.sort_by_key(|row| std::cmp::Reverse(row.round));
+            if ranks::nobody_could(&rows, self.least) {
+                unchecked.insert(node.clone());
+            }
+        }
+        let mut looked = self
+            .unchecked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *looked = (self.now_s(), unchecked.clone());
+        Ok(unchecked)
     }
 }
 

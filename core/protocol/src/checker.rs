@@ -21,6 +21,8 @@ pub const CHECKER_PLAYS_HEADER: &str = "nearlight-checker-plays";
 pub const STREAM_PASS_HEADER: &str = "nearlight-stream-pass";
 /// The longest word of why an assignment was missed, bytes.
 pub const WHY_BYTES_MAX: usize = 300;
+/// What a checker says of a duty whose class its table does not have begins so: it cannot check that node.
+pub const NO_CLASS: &str = "the table has no class";
 
 /// `POST /v1/checker-tokens`: a checker may come in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

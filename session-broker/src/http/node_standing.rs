@@ -51,11 +51,13 @@ pub(super) async fn show_standing(
     rows.sort_by_key(|row| std::cmp::Reverse((row.at_s, row.of.round)));
     rows.truncate(VERDICTS as usize);
     let verdicts: Vec<NodeVerdict> = rows.into_iter().map(verdict).collect();
-    let (gate, rank) = gate_of(api.verdicts.as_deref(), &keys);
+    let (gate, rank) = gate_of(api.verdicts.as_deref(), (&node, keys.as_slice()));
     let lately = api.sessions.lately(node.clone(), excluded_of).await;
+    let counted = api.verdicts.as_ref().map(|verdicts| verdicts.ranks());
     let advice = advice(&Advised {
         has_key: key.is_some(),
         gate,
+        has_class: counted.is_none_or(|ranks| !ranks.of(&node).is_unchecked),
         rank,
         verdicts: &verdicts,
         lately: &lately,
@@ -76,7 +78,7 @@ impl Api {
     /// How a node stands, in short.
     pub(super) async fn node_rank(&self, node: &NodeId) -> Result<NodeRank, Refusal> {
         let keys = keys_of(self, node).await?;
-        let (gate, rank) = gate_of(self.verdicts.as_deref(), &keys);
+        let (gate, rank) = gate_of(self.verdicts.as_deref(), (node, keys.as_slice()));
         Ok(NodeRank {
             gate,
             rank_permille: rank.permille,
@@ -93,12 +95,15 @@ async fn keys_of(api: &Api, node: &NodeId) -> Result<Vec<String>, Refusal> {
     Ok(own.map(|row| row.key_id).collect())
 }
 
-fn gate_of(verdicts: Option<&Verdicts>, keys: &[String]) -> (NodeGate, Rank) {
+fn gate_of(verdicts: Option<&Verdicts>, (node, keys): (&NodeId, &[String])) -> (NodeGate, Rank) {
     let counting = verdicts.filter(|verdicts| verdicts.ranks().is_counted());
     let Some(counting) = counting else {
         return (NodeGate::Unchecked, Rank::default());
     };
     let rank = counting.rank_of(keys);
+    if counting.ranks().of(node).is_unchecked {
+        return (NodeGate::Unchecked, rank);
+    }
     let gate = match rank.gate {
         Gate::Unproven => NodeGate::Unproven,
         Gate::Proven => NodeGate::Proven,

@@ -234,6 +234,13 @@ pub enum AssignmentQuery {
         /// Now.
         now_ms: UnixMillis,
     },
+    /// Those of the newest rounds in which a node's capacity was to be checked, newest first.
+    Capacity {
+        /// The node's key id.
+        node_key: String,
+        /// How many at most.
+        max: u32,
+    },
     /// One of those by which this was to be checked of a node.
     ForDuty {
         /// The node's key id.

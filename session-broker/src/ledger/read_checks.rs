@@ -140,6 +140,12 @@ pub(super) async fn assignments(
         )
         .bind(node_key)
         .bind(i64::from(max)),
+        AssignmentQuery::Capacity { node_key, max } => sqlx::query(
+            "SELECT * FROM assignment WHERE node_key = $1 AND duty LIKE 'capacity%'
+             ORDER BY round DESC, duty, place LIMIT $2",
+        )
+        .bind(node_key)
+        .bind(i64::from(max)),
         AssignmentQuery::Overdue { now_ms } => sqlx::query(
             "SELECT * FROM assignment WHERE state = 'due' AND until_ms <= $1
              ORDER BY until_ms LIMIT $2",

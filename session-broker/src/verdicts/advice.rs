@@ -10,6 +10,8 @@ pub(crate) struct Advised<'a> {
     pub(crate) has_key: bool,
     /// Its gate and rank.
     pub(crate) gate: NodeGate,
+    /// Whether somebody could check it.
+    pub(crate) has_class: bool,
     /// As of now.
     pub(crate) rank: Rank,
     /// Newest first.
@@ -31,6 +33,10 @@ pub(crate) fn advice(known: &Advised<'_>) -> Vec<String> {
     }
     let checkers = known.checkers;
     match known.gate {
+        NodeGate::Unchecked if !known.has_class => said.push(
+            "Nobody can check it: no checker's table has a class that is called as its GPU. It takes sessions as it says of itself, with a rank of 1 of 1000, behind nodes that were checked. Sign a table with a class for it (`edge-prover --class` measures one, `checker table` signs it), or set `checks.gpu_class`."
+                .to_owned(),
+        ),
         NodeGate::Unchecked => said.push(format!(
             "Fewer than {checkers} checkers are there, so nobody's rank counts: nothing is to be done here."
         )),
@@ -140,6 +146,7 @@ mod test {
         let known = Advised {
             has_key: true,
             gate,
+            has_class: true,
             rank: Rank {
                 permille: 300,
                 gate: Gate::Proven,

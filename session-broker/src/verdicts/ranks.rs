@@ -1,9 +1,10 @@
 //! What verdicts come to: for each node a rank, and whether placement takes it.
 
-use crate::ledger::{NewVerdicts, VerdictRow};
+use crate::ledger::{AssignmentRow, AssignmentState, NewVerdicts, VerdictRow};
 use nearlight_proof::porc::rank::{DAYS, Gate, LAST, Past, Rank};
+use nearlight_protocol::checker::NO_CLASS;
 use nearlight_protocol::id::NodeId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Rounds of a node that are kept in memory: the last that count, and some that are not certain.
 const ROUNDS_MAX: usize = LAST * 4;
@@ -17,7 +18,13 @@ pub(crate) struct Proven {
     pub(crate) failing: bool,
     /// What its last verdict says that it can do, if that is a pass.
     pub(crate) score: Option<Scored>,
+    /// Whether nobody could check it: no checker's table has its class.
+    pub(crate) is_unchecked: bool,
 }
+
+/// The rank of a node that nobody could check, thousandths: placed behind whoever was, and not held to the sessions of one
+/// that could be and was not.
+const UNCHECKED: u32 = 1;
 
 /// What a node was measured to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +36,16 @@ pub(crate) struct Scored {
 }
 
 impl Proven {
+    /// Of a node that nobody could check.
+    pub(super) const fn unchecked() -> Self {
+        Self {
+            rank: Some(UNCHECKED),
+            failing: false,
+            score: None,
+            is_unchecked: true,
+        }
+    }
+
     pub(super) const fn of(rank: Rank, score: Option<Scored>) -> Self {
         Self {
             score,
@@ -37,6 +54,7 @@ impl Proven {
                 Gate::Proven | Gate::Failing => rank.permille,
             }),
             failing: matches!(rank.gate, Gate::Failing),
+            is_unchecked: false,
         }
     }
 }
@@ -103,6 +121,12 @@ impl Known {
         rounds.flat_map(BTreeMap::values)
     }
 
+    /// Whether anything certain is known of it.
+    pub(super) fn is_checked(&self, keys: &[String]) -> bool {
+        let mut rounds = self.rounds(keys);
+        rounds.any(|row| matches!(row.finding.as_str(), "pass" | "fail"))
+    }
+
     pub(super) fn rank(&self, keys: &[String], now_s: u64) -> Rank {
         Rank::of(&pasts(self.rounds(keys)), now_s)
     }
@@ -121,6 +145,29 @@ impl Known {
             receipt: worst.places.first().copied(),
         })
     }
+}
+
+/// Whether nobody could check a node, by the assignments of its capacity, newest first: of the newest round in which all have
+/// said what they had to each one says that its table has no such class, and they are as many as a committee has. One who
+/// says so alone changes nothing.
+pub(super) fn nobody_could(newest_first: &[AssignmentRow], committee: usize) -> bool {
+    let is_due = |row: &&AssignmentRow| row.state == AssignmentState::Due;
+    let under_way: Vec<u64> = newest_first
+        .iter()
+        .filter(is_due)
+        .map(|row| row.round)
+        .collect();
+    let mut settled = newest_first
+        .iter()
+        .filter(|row| !under_way.contains(&row.round));
+    let Some(newest) = settled.clone().next().map(|row| row.round) else {
+        return false;
+    };
+    let of_it = settled.clone().filter(|row| row.round == newest);
+    let checkers: BTreeSet<&str> = of_it.map(|row| row.checker.as_str()).collect();
+    let says_so =
+        |row: &AssignmentRow| row.state == AssignmentState::Missed && row.why.starts_with(NO_CLASS);
+    checkers.len() >= committee && settled.all(|row| row.round != newest || says_so(row))
 }
 
 /// GPUs of the newest round.
@@ -176,6 +223,46 @@ mod test {
 
     fn of(key: &str) -> Vec<String> {
         vec![key.to_owned()]
+    }
+
+    #[test]
+    fn a_node_is_unchecked_once_a_whole_committee_has_no_class_for_it() {
+        let row = |round, checker: &str, state, why: &str| AssignmentRow {
+            round,
+            node_key: "n".to_owned(),
+            node: nearlight_kit::ids::node(),
+            duty: "capacity/GPU-1".to_owned(),
+            checker: checker.to_owned(),
+            place: 0,
+            due_ms: 1,
+            until_ms: 2,
+            state,
+            why: why.to_owned(),
+            leaf: String::new(),
+            session: None,
+        };
+        use AssignmentState::{Done, Due, Missed};
+        let no = format!("{NO_CLASS} `Some GPU`");
+        let all = |round| -> Vec<AssignmentRow> {
+            let of = ["a", "b", "c", "d", "e"];
+            of.map(|key| row(round, key, Missed, &no)).to_vec()
+        };
+        assert!(nobody_could(&all(7), 3));
+        assert!(!nobody_could(&all(7)[..2], 3), "too few");
+        assert!(!nobody_could(&[], 1), "nobody was asked");
+        let mut one = all(7);
+        one[2].why = "it is busy".to_owned();
+        assert!(!nobody_could(&one, 3), "one that could, and did not");
+        one[2] = row(7, "c", Done, "");
+        assert!(!nobody_could(&one, 3), "one that did");
+        // A round that is under way changes nothing yet; a newer one that is over does.
+        let mut newer = vec![row(8, "a", Due, "")];
+        newer.extend(all(7));
+        assert!(nobody_could(&newer, 3));
+        newer[0] = row(8, "a", Done, "");
+        assert!(!nobody_could(&newer, 3));
+        let unchecked = Proven::unchecked();
+        assert_eq!((unchecked.rank, unchecked.failing), (Some(1), false));
     }
 
     /// Who deletes its key has all that it did with it still.

@@ -54,6 +54,7 @@ mod shared;
 mod streams;
 mod tls;
 mod told;
+mod unchecked;
 mod usage;
 mod verdicts;
 mod watching;
