@@ -50,6 +50,8 @@ pub struct Config {
     pub cpu_milli: u32,
     /// Memory that sessions may use.
     pub mem_mib: u32,
+    /// Pixels a second of a session's display, millions.
+    pub display_mpixels_s: u32,
     /// How apps run.
     pub runtime: RuntimeChoice,
     /// Images that are fetched ahead of sessions.
@@ -221,6 +223,7 @@ mod parsed {
         pub(super) count: u32,
         pub(super) cpu_milli: u32,
         pub(super) mem_mib: u32,
+        pub(super) display_mpixels_s: u32,
     }
 
     #[derive(Debug, Deserialize)]
@@ -317,6 +320,7 @@ impl Config {
                 file.slots.mem_mib,
                 host.mem_mib.saturating_sub(1024).max(512),
             ),
+            display_mpixels_s: file.slots.display_mpixels_s,
             runtime: file.runtime.kind,
             images: Limits {
                 pulls_max: file.images.pulls_max as usize,
@@ -388,13 +392,6 @@ impl Config {
 
 impl Config {
     fn check_ranges(&self) -> Result<(), ConfigError> {
-        let range = |key, value: u64, min: u64, max: u64, range| {
-            if (min..=max).contains(&value) {
-                Ok(())
-            } else {
-                Err(ConfigError::Range { key, value, range })
-            }
-        };
         range(
             "broker.grace_s",
             self.grace_s.into(),
@@ -423,21 +420,7 @@ impl Config {
             100_000,
             "0 to 100000",
         )?;
-        range("slots.count", self.slots as u64, 1, 256, "0 to 256")?;
-        range(
-            "slots.cpu_milli",
-            self.cpu_milli.into(),
-            100,
-            1_024_000,
-            "0, or 100 to 1024000",
-        )?;
-        range(
-            "slots.mem_mib",
-            self.mem_mib.into(),
-            64,
-            16 * 1024 * 1024,
-            "0, or 64 to 16777216",
-        )?;
+        self.check_slots()?;
         range(
             "runtime.start_timeout_s",
             self.start_timeout_s.into(),
@@ -476,6 +459,46 @@ impl Config {
             64,
             "0 to 64",
         )
+    }
+
+    fn check_slots(&self) -> Result<(), ConfigError> {
+        range("slots.count", self.slots as u64, 1, 256, "0 to 256")?;
+        range(
+            "slots.cpu_milli",
+            self.cpu_milli.into(),
+            100,
+            1_024_000,
+            "0, or 100 to 1024000",
+        )?;
+        range(
+            "slots.mem_mib",
+            self.mem_mib.into(),
+            64,
+            16 * 1024 * 1024,
+            "0, or 64 to 16777216",
+        )?;
+        range(
+            "slots.display_mpixels_s",
+            self.display_mpixels_s.into(),
+            28,
+            4000,
+            "28 to 4000",
+        )
+    }
+}
+
+/// Whether a value is within its range, which is told as `range`.
+fn range(
+    key: &'static str,
+    value: u64,
+    min: u64,
+    max: u64,
+    range: &'static str,
+) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(ConfigError::Range { key, value, range })
     }
 }
 

@@ -130,5 +130,10 @@ fn a_name_that_a_terminal_would_obey_is_refused() {
 fn slots_in_which_nothing_can_run_are_refused() {
     check_refused("[slots]\nmem_mib = 1\n", &[], "`slots.mem_mib` is 1");
     check_refused("[slots]\nmem_mib = 99999999\n", &[], "`slots.mem_mib`");
+    check_refused(
+        "[slots]\ndisplay_mpixels_s = 27\n",
+        &[],
+        "`slots.display_mpixels_s` is 27",
+    );
     check_refused("[slots]\ncpu_milli = 1\n", &[], "`slots.cpu_milli` is 1");
 }

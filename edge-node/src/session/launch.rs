@@ -134,6 +134,10 @@ fn arguments(host: &Host, desk: Desk<'_>) -> Vec<OsString> {
     add("--width", display.width.to_string().into());
     add("--height", display.height.to_string().into());
     add("--hz", display.hz.to_string().into());
+    add(
+        "--mpixels-max",
+        host.config.display_mpixels_s.to_string().into(),
+    );
     add("--layout", desk.keyboard_layout.into());
     add("--kbps", host.config.kbps_start.to_string().into());
     add("--threads", host.config.worker_threads.to_string().into());

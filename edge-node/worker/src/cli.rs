@@ -1,6 +1,8 @@
 //! The worker's command line. The edge agent starts it; people only run its probe and benchmark.
 
+use crate::desktop::DisplaySize;
 use clap::{ArgGroup, Parser};
+use nearlight_protocol::app::DisplayMode;
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{DISPLAY_HZ_MAX, DISPLAY_SIDE_MAX, DISPLAY_SIDE_MIN};
 use nearlight_protocol::worker::VideoCodec;
@@ -26,6 +28,9 @@ pub struct Options {
     /// Display rate, Hz.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=i64::from(DISPLAY_HZ_MAX)))]
     pub hz: u32,
+    /// Pixels a second of any display of the session's, millions.
+    #[arg(long, default_value_t = MPIXELS_MAX, value_parser = clap::value_parser!(u32).range(1..=i64::from(MPIXELS_MAX)))]
+    pub mpixels_max: u32,
     /// Keyboard layout to start with, an xkb name such as `us` or `de(nodeadkeys)`.
     #[arg(long, default_value = "us")]
     pub layout: String,
@@ -78,7 +83,34 @@ pub struct Options {
     pub json: bool,
 }
 
+/// The largest display at the highest rate, and a little.
+const MPIXELS_MAX: u32 =
+    DISPLAY_SIDE_MAX * DISPLAY_SIDE_MAX / 1_000_000 * DISPLAY_HZ_MAX + DISPLAY_HZ_MAX;
+
 impl Options {
+    /// The same with a display of no more pixels a second than there may be.
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        let (width, height) = self.display();
+        let pixels_per_s = u64::from(width) * u64::from(height) * u64::from(self.hz);
+        let mut bounded = self.clone();
+        if pixels_per_s > self.pixels_per_s_max() {
+            let wanted = DisplayMode {
+                width,
+                height,
+                hz: self.hz,
+            };
+            let size = DisplaySize::fitting(wanted, self.pixels_per_s_max());
+            (bounded.width, bounded.height, bounded.hz) = (size.width, size.height, size.hz);
+        }
+        bounded
+    }
+
+    /// Pixels a second of any display of the session's.
+    pub fn pixels_per_s_max(&self) -> u64 {
+        u64::from(self.mpixels_max) * 1_000_000
+    }
+
     /// The display's size: even, for a chroma sample covers two pixels each way.
     pub fn display(&self) -> (u32, u32) {
         (self.width & !1, self.height & !1)

@@ -97,6 +97,8 @@ pub enum DesktopError {
 pub struct Parts {
     /// The display's size and rate.
     pub size: DisplaySize,
+    /// Pixels a second of any display that a player's screen may have.
+    pub pixels_per_s_max: u64,
     /// The first keyboard layout.
     pub layout: String,
     /// Where pictures go.
@@ -116,6 +118,7 @@ pub struct Parts {
 pub struct Desktop {
     pub(crate) display: DisplayHandle,
     pub(crate) size: DisplaySize,
+    pub(crate) pixels_per_s_max: u64,
     pub(crate) wishes: Wishes,
     pub(crate) globals: Globals,
     pub(crate) clients: Clients,
@@ -151,6 +154,7 @@ impl Desktop {
         Ok(Self {
             display: display.clone(),
             size,
+            pixels_per_s_max: parts.pixels_per_s_max,
             wishes: Wishes::default(),
             globals: Globals::new(display),
             clients: Clients::default(),

@@ -37,13 +37,24 @@ pub struct DisplaySize {
 }
 
 impl DisplaySize {
-    /// The display nearest to what a player's screen wants.
-    pub fn fitting(mode: DisplayMode) -> Self {
+    /// The display nearest to what a player's screen wants of at most so many pixels a second: slower
+    /// if that is too many, and at the slowest rate smaller, of the same shape.
+    pub fn fitting(mode: DisplayMode, pixels_per_s_max: u64) -> Self {
         let side = |side: u32, min: u32| side.clamp(min, DISPLAY_SIDE_MAX) & !1;
+        let (width, height) = (
+            side(mode.width, PICTURE_MIN.0),
+            side(mode.height, PICTURE_MIN.1),
+        );
+        let pixels = u64::from(width) * u64::from(height);
+        let hz_most = u32::try_from(pixels_per_s_max / pixels).unwrap_or(u32::MAX);
+        let hz = mode.hz.min(hz_most).clamp(HZ_MIN, DISPLAY_HZ_MAX);
+        let most = pixels_per_s_max as f64 / f64::from(hz);
+        let shrink = (most / pixels as f64).sqrt().min(1.0);
+        let smaller = |length: u32, min: u32| side((f64::from(length) * shrink) as u32, min);
         Self {
-            width: side(mode.width, PICTURE_MIN.0),
-            height: side(mode.height, PICTURE_MIN.1),
-            hz: mode.hz.clamp(HZ_MIN, DISPLAY_HZ_MAX),
+            width: smaller(width, PICTURE_MIN.0),
+            height: smaller(height, PICTURE_MIN.1),
+            hz,
         }
     }
 
@@ -93,7 +104,8 @@ impl Wishes {
 impl Desktop {
     /// The player's screen wants this display; it gets it soon.
     pub fn want_display(&mut self, mode: DisplayMode) {
-        self.wishes.want(DisplaySize::fitting(mode));
+        let size = DisplaySize::fitting(mode, self.pixels_per_s_max);
+        self.wishes.want(size);
     }
 
     /// When [`Self::on_display_due`] wants to be called.
@@ -219,9 +231,31 @@ mod test {
             ((1, 9000, 1), (192, 4096, 30)),
             ((0, 0, 1000), (192, 128, 240)),
         ] {
-            let size = DisplaySize::fitting(DisplayMode { width, height, hz });
+            let size = DisplaySize::fitting(DisplayMode { width, height, hz }, u64::MAX);
             assert_eq!((size.width, size.height, size.hz), expected);
         }
+    }
+
+    #[test]
+    fn a_display_of_more_pixels_a_second_than_the_slot_has_is_slower_and_then_smaller() {
+        for ((width, height, hz), expected) in [
+            ((2560, 1440, 144), (2560, 1440, 144)),
+            ((3840, 2160, 144), (3840, 2160, 72)),
+            ((4096, 4096, 240), (4096, 4096, 35)),
+        ] {
+            let size = DisplaySize::fitting(DisplayMode { width, height, hz }, 600_000_000);
+            assert_eq!((size.width, size.height, size.hz), expected);
+        }
+        let wanted = DisplayMode {
+            width: 3840,
+            height: 2160,
+            hz: 60,
+        };
+        let size = DisplaySize::fitting(wanted, 28_000_000);
+        assert_eq!((size.width, size.height, size.hz), (1288, 724, 30));
+        // Nothing is smaller than encoders take.
+        let size = DisplaySize::fitting(wanted, 1);
+        assert_eq!((size.width, size.height, size.hz), (192, 128, 30));
     }
 
     #[test]

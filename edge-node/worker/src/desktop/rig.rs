@@ -56,6 +56,7 @@ impl Rig {
         let display = Display::new().unwrap();
         let parts = Parts {
             size: SIZE,
+            pixels_per_s_max: u64::MAX,
             layout: "us".to_owned(),
             feed: feed.clone(),
             ledger: ledger.clone(),

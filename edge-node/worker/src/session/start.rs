@@ -72,6 +72,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] if a socket cannot be bound or a library does not start.
 pub fn start(options: &Options) -> Result<(Session, EventLoop<'static, Session>), StartError> {
+    let options = &options.bounded();
     let dir = options.dir.as_deref().ok_or(StartError::NoDirectory)?;
     let event_loop = EventLoop::try_new()?;
     let handle = event_loop.handle();
@@ -94,6 +95,7 @@ pub fn start(options: &Options) -> Result<(Session, EventLoop<'static, Session>)
             height,
             hz: options.hz,
         },
+        pixels_per_s_max: options.pixels_per_s_max(),
         layout: options.layout.clone(),
         feed: feed.clone(),
         ledger: ledger.clone(),
@@ -124,9 +126,9 @@ pub fn start(options: &Options) -> Result<(Session, EventLoop<'static, Session>)
         transfers: Transfers::default(),
         life: Life::Running,
         told_first_frame: false,
+        told_encoders: Vec::new(),
         housekeeping_due_us: now,
         counters_due_us: now,
-        told_encoders: Vec::new(),
         pulse,
         memory_bytes_max: OWN_MEMORY_BYTES_MAX + driver_bytes,
     };
