@@ -28,6 +28,11 @@ export function addressOf(container: string): string {
   return docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container);
 }
 
+/** What an image takes of a disk, bytes. */
+export function imageBytes(image: string): number {
+  return Number(docker("image", "inspect", "--format", "{{.Size}}", image));
+}
+
 export interface ContainerState {
   Id: string;
   State: { Running: boolean; Pid: number };

@@ -10,11 +10,14 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe } from "../harness/api.js";
-import { containersWith, inspect, killContainer } from "../harness/docker.js";
+import { containersWith, imageBytes, inspect, killContainer } from "../harness/docker.js";
 import { Rig } from "../harness/rig.js";
 import { BINARIES, ROOT } from "../harness/stack.js";
 import { until } from "../harness/until.js";
 
+const TORCHRUN = "nearlight/job-torchrun:1";
+/** A CPU build of torch is enough for it; one for GPUs takes several times that. */
+const TORCHRUN_BYTES_MAX = 2e9;
 const RAY = join(ROOT, "configs/jobs/ray/job.toml");
 const REPLICAS = 3;
 const PATIENCE = { within_ms: 150_000 };
@@ -34,7 +37,7 @@ const cli = async (args: string[]): Promise<string> => {
 /** Starts a cluster that trains for so many steps. */
 async function training(steps: number, more: Record<string, unknown> = {}): Promise<string> {
   const job = {
-    image: "nearlight/job-torchrun:1",
+    image: TORCHRUN,
     env: { STEPS: String(steps), PAUSE_MS: "50" },
     resources: { cpu_milli: 500, mem_mib: 1024, disk_mib: 0 },
     cluster: { replicas: REPLICAS },
@@ -70,6 +73,8 @@ function printed(container: string): Promise<string> {
 }
 
 rig.test("three containers train one network with torchrun", async () => {
+  const bytes = imageBytes(TORCHRUN);
+  assert.ok(bytes > 0 && bytes < TORCHRUN_BYTES_MAX, `the image has ${bytes} bytes`);
   const id = await training(80);
   const logs = (await running(id, 0)).map(printed);
   const end = await rig.stack.operator.reachEnd(id, PATIENCE);
