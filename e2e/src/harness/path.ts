@@ -16,6 +16,7 @@ export interface Conditions {
   burst?: string;
   delay?: string;
   jitter?: string;
+  jitter_shape?: "uniform" | "exponential";
   rate?: string;
   queue?: string;
 }
@@ -69,7 +70,7 @@ export interface PathSample {
 type Line = ({ event: "ready" } & { listen: string }) | ({ event: "changed" | "report" } & PathReport) | { event: "refused"; detail: string };
 
 /** No loss, no limit, no delay. */
-const CLEAN: Required<Conditions> = { loss: "0%", burst: "none", delay: "0ms", jitter: "0ms", rate: "unlimited", queue: "100ms" };
+const CLEAN: Required<Conditions> = { loss: "0%", burst: "none", delay: "0ms", jitter: "0ms", jitter_shape: "uniform", rate: "unlimited", queue: "100ms" };
 
 export class Path {
   private readonly lines: Line[] = [];
