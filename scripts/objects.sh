@@ -34,6 +34,8 @@ start() {
     local address=127.0.0.1:0
     [ ! -s "$dir/address" ] || address=$(cat "$dir/address")
     install
+    # What an earlier one said is not this one's.
+    : >"$dir/log"
     setsid "$VENV/bin/rclone" serve s3 "$dir/objects" --addr "$address" --auth-key "$KEY,$SECRET" --config /dev/null \
         </dev/null >"$dir/log" 2>&1 &
     echo $! >"$dir/pid"

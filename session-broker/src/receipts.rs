@@ -71,11 +71,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use store::{Directory, Store};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use witnesses::Witnesses;
 
 /// Entries that wait for the sequencer; past it callers are told to come back.
 const WAITING_MAX: usize = 4096;
+/// Reads of tiles, bundles and entries at a time, and how long one waits for its turn. Anybody may ask for them, and each
+/// has a thread for as long as the store takes.
+const READS_MAX: usize = 32;
+const TURN_WITHIN: Duration = Duration::from_secs(2);
 /// How long an entry may wait for its place.
 const PLACED_WITHIN: Duration = Duration::from_secs(15);
 
@@ -85,6 +89,9 @@ pub(crate) enum LogError {
     /// Too many entries wait.
     #[error("too many receipts wait for their place; come back in a moment")]
     Busy,
+    /// Too much of it is read.
+    #[error("too much of the log is being read; come back in a moment")]
+    Crowded,
     /// The store failed.
     #[error("the store of the log failed: {0}; look at what `log.dir` or `log.objects` names")]
     Store(Arc<io::Error>),
@@ -183,6 +190,8 @@ pub(crate) struct Receipts {
     jobs: mpsc::Sender<Job>,
     published: watch::Receiver<Option<Arc<Published>>>,
     store: Arc<dyn Store>,
+    /// See [`READS_MAX`].
+    reads: Semaphore,
     ledger: Arc<dyn Ledger>,
     keys: Arc<Keys>,
     clock: Clock,
@@ -230,6 +239,7 @@ impl Receipts {
             jobs,
             published: shown,
             store,
+            reads: Semaphore::new(READS_MAX),
             ledger: ledger.clone(),
             keys,
             clock,
@@ -323,7 +333,7 @@ impl Receipts {
             return Ok(None);
         }
         let read = move |store: &dyn Store| reader::bytes(store, &part);
-        Ok(blocking(&self.store, read).await?)
+        self.read(read).await
     }
 
     /// The bundle of a tile, if what is shown has it as wide.
@@ -332,7 +342,19 @@ impl Receipts {
             return Ok(None);
         }
         let read = move |store: &dyn Store| reader::bundle(store, &part);
-        Ok(blocking(&self.store, read).await?)
+        self.read(read).await
+    }
+
+    /// What anybody may ask of the store, so many at a time.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Store) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let turn = tokio::time::timeout(TURN_WITHIN, self.reads.acquire());
+        let turn = turn.await.map_err(|_| LogError::Crowded)?;
+        let read = blocking(&self.store, work).await;
+        drop(turn);
+        Ok(read?)
     }
 
     fn shows(&self, part: &Tile) -> bool {
@@ -439,7 +461,7 @@ impl Receipts {
             let entry = reader::entry(store, size, place)?;
             Ok(entry.zip(reader::inclusion(store, size, place)?))
         };
-        let Some((envelope, path)) = blocking(&self.store, read).await? else {
+        let Some((envelope, path)) = self.read(read).await? else {
             return Ok(None);
         };
         let proof = LogProof {

@@ -86,7 +86,11 @@ impl Tunnels {
     /// not dialled: the broker's deadline tells it.
     pub fn open(&self, order: OpenTunnel) {
         let Some(place) = self.places.take(&order.session, order.ended) else {
-            let max = if order.ended { ENDED_TUNNELS_MAX } else { TUNNELS_MAX };
+            let max = if order.ended {
+                ENDED_TUNNELS_MAX
+            } else {
+                TUNNELS_MAX
+            };
             tracing::warn!(session_id = %order.session, "no more tunnels: {max} are open");
             return;
         };

@@ -43,7 +43,7 @@ pub struct ObjectsFile {
 }
 
 /// A store of objects that speaks S3's protocol.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct ObjectsSettings {
     /// Its URL.
     pub endpoint: String,
@@ -58,6 +58,16 @@ pub struct ObjectsSettings {
     /// The key.
     #[serde(skip)]
     pub secret_key: String,
+}
+
+impl std::fmt::Debug for ObjectsSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectsSettings")
+            .field("endpoint", &self.endpoint)
+            .field("bucket", &self.bucket)
+            .field("access_key", &self.access_key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the log's files are.

@@ -167,10 +167,10 @@ impl Store for Objects {
             return read(answer, ANSWER_BYTES_MAX).map(Some);
         }
         let why = refusal(answer);
-        // Of a log whose bucket is gone nothing must look empty.
-        match why.contains("NoSuchBucket") {
-            true => Err(io::Error::other(why)),
-            false => Ok(None),
+        // A bucket that is gone, or somebody else's answer, must not make the log look empty.
+        match why.contains("<Code>NoSuchKey</Code>") {
+            true => Ok(None),
+            false => Err(io::Error::other(format!("read {key}: {why}"))),
         }
     }
 
