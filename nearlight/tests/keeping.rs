@@ -1,5 +1,10 @@
 //! `nearlight backup` and `nearlight restore` run the broker's program with the broker's configuration.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test says what it could not do by failing"
+)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

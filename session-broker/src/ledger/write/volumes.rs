@@ -38,20 +38,23 @@ const MAKE: &str = "
     ON CONFLICT DO NOTHING
     RETURNING volume_id AS won, used_by AS taker";
 
-/// A job that runs on has the volumes that its spec names, and no number of them.
+/// A job that runs on has the volumes that its spec names, and no number of them. Of one row: so it is found by its name.
 const TAKE_BACK: &str = "
-    UPDATE volume SET used_by = r.session_id, used_ms = r.at
-    FROM {rows owner text, name text, node_id text, session_id text, at bigint}
-    WHERE volume.owner = r.owner AND volume.name = r.name AND volume.deleted_ms IS NULL
-        AND {still volume.node_id = r.node_id}
+    UPDATE volume SET used_by = (SELECT r.session_id FROM {rows session_id text}),
+        used_ms = (SELECT r.at FROM {rows at bigint})
+    WHERE volume.owner = (SELECT r.owner FROM {rows owner text})
+        AND volume.name = (SELECT r.name FROM {rows name text}) AND volume.deleted_ms IS NULL
+        AND {still volume.node_id = (SELECT r.node_id FROM {rows node_id text})}
         AND NOT EXISTS (SELECT 1 FROM claim c
-            WHERE c.session_id = volume.used_by AND c.released_ms IS NULL)";
+            WHERE c.session_id = volume.used_by AND {still c.released_ms IS NULL})";
 
+/// Of one row, too.
 const HELD_BY_OTHERS: &str = "
-    SELECT v.volume_id FROM {rows owner text, name text, session_id text}
-    JOIN volume v ON v.owner = r.owner AND v.name = r.name AND v.deleted_ms IS NULL
-    JOIN claim c ON c.session_id = v.used_by AND c.released_ms IS NULL
-    WHERE {still v.used_by <> r.session_id}";
+    SELECT v.volume_id FROM volume v
+    JOIN claim c ON c.session_id = v.used_by AND {still c.released_ms IS NULL}
+    WHERE v.owner = (SELECT r.owner FROM {rows owner text})
+        AND v.name = (SELECT r.name FROM {rows name text}) AND v.deleted_ms IS NULL
+        AND {still v.used_by <> (SELECT r.session_id FROM {rows session_id text})}";
 
 /// A node that is shut out is never told to wipe anything again.
 const FORGET_DELETED: &str = "
@@ -212,16 +215,20 @@ pub(super) async fn take_back(tx: &mut Tx, readmit: &Readmit) -> Result<bool, St
         return Ok(true);
     };
     let owner = owner(readmit.row.tenant.as_ref(), &readmit.user);
-    let rows = job.volumes.iter().map(|volume| TakenBack {
-        owner: &owner,
-        name: &volume.name,
-        node_id: readmit.claim.node.as_str(),
-        session_id: readmit.session.as_str(),
-        at: to_ms(readmit.at),
-    });
-    let rows: Vec<TakenBack<'_>> = rows.collect();
-    tx.run(TAKE_BACK, &rows).await?;
-    Ok(tx.ask(HELD_BY_OTHERS, &rows).await?.is_empty())
+    for volume in &job.volumes {
+        let row = [TakenBack {
+            owner: &owner,
+            name: &volume.name,
+            node_id: readmit.claim.node.as_str(),
+            session_id: readmit.session.as_str(),
+            at: to_ms(readmit.at),
+        }];
+        tx.run(TAKE_BACK, &row).await?;
+        if !tx.ask(HELD_BY_OTHERS, &row).await?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[derive(Debug, Serialize)]

@@ -321,9 +321,9 @@ async fn a_node_has_no_cluster_run_again_by_its_word() {
     }
     is_in(&client, &session, "ready").await;
     fails(&mut edge, &all[0], EndReason::ClusterEnded).await;
-    let failed = EndReason::Internal;
+    let over = EndReason::ClusterEnded;
     let stopped = stops(&mut edge, &[&all[1], &all[2]]).await;
-    assert_eq!(stopped, [(1, failed), (2, failed)]);
+    assert_eq!(stopped, [(1, over), (2, over)]);
     assert_eq!(ended(&client, &session).await["reason"], "internal");
 }
 
