@@ -74,15 +74,13 @@ impl Node {
         let rtc_port = transport.port();
         let (admin, beacon) = listen(&config, &address, &shutdown).await?;
         let board = machine.jobs.as_ref().map(|jobs| jobs.gpus.clone());
-        let logs = EndedLogs::new(&config.data, config.jobs.logs);
-        logs.clear_drafts();
         let host = Arc::new(Host {
             runtime: runtime.clone(),
             images: Images::open(&config.data),
             transport,
             cgroups: cgroup::Cgroups::open(&identity.node),
             gpus: machine.gpus.for_apps(),
-            tunnels: tunnels(&dialler, (&prover, &logs), &shutdown),
+            tunnels: tunnels(&dialler, &prover, &config, &shutdown),
             prover,
             warm: Warm::new(),
             jobs: machine.jobs,
@@ -129,8 +127,12 @@ impl Node {
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
         shutdown.spawn(storing.run(shutdown.token()));
+<<<<<<< ours
         shutdown.spawn(logs.run(shutdown.token()));
         watch_machine((board, runtime), address, &shutdown);
+=======
+        watch_gpus(board, address, &shutdown);
+>>>>>>> theirs
         shutdown.spawn(agent.run());
         Ok(Self {
             id,
@@ -368,13 +370,16 @@ fn serve_direct(
 /// The tunnels of this node: to its prover and to logs of jobs that are over, and to no session yet.
 fn tunnels(
     dialler: &Dialler,
-    (prover, logs): (&Arc<Prover>, &EndedLogs),
+    prover: &Arc<Prover>,
+    config: &Config,
     shutdown: &Shutdown,
 ) -> Tunnels {
+    let logs = EndedLogs::open(&config.data, config.jobs.logs);
+    shutdown.spawn(logs.clone().run(shutdown.token()));
     let endpoints = Arc::new(Endpoints::new(shutdown.clone()));
     let tunnels = Tunnels::new(dialler.way(), endpoints, shutdown.clone());
     let tunnels = tunnels.with_prover(Arc::new(prover.clone()));
-    tunnels.with_ended(Arc::new(logs.clone()))
+    tunnels.with_ended(Arc::new(logs))
 }
 
 /// Who proves what this node can do; the broker is told what that is.

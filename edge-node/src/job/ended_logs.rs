@@ -81,6 +81,16 @@ impl EndedLogs {
         }
     }
 
+    /// The same, once nothing is left of what an agent that was killed was writing. Before anything is kept: another
+    /// one's draft is about to be a log.
+    pub(crate) fn open(data: &Path, bounds: Bounds) -> Self {
+        let logs = Self::new(data, bounds);
+        if let Err(error) = logs.remove_drafts() {
+            tracing::error!(%error, "a part of a job's log that was being written stays");
+        }
+        logs
+    }
+
     /// How much stays.
     pub(crate) const fn bounds(&self) -> Bounds {
         self.bounds
@@ -145,11 +155,12 @@ impl EndedLogs {
         // A former run's; the container of this one is there until its own is on the disk.
         wipe_if_there(&path)?;
         write_atomic(&path, &bytes, 0o600)?;
-        self.sweep()
+        told(self.sweep());
+        Ok(())
     }
 
     /// The log of a session, if it is here.
-    pub(crate) async fn open(&self, session: &SessionId) -> io::Result<Option<Kept>> {
+    pub(crate) async fn log_of(&self, session: &SessionId) -> io::Result<Option<Kept>> {
         let path = self.path(session);
         let file = match tokio::fs::File::open(&path).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -170,17 +181,7 @@ impl EndedLogs {
             }
             let logs = self.clone();
             let swept = tokio::task::spawn_blocking(move || logs.sweep()).await;
-            if let Err(error) = swept.map_err(io::Error::other).and_then(|swept| swept) {
-                tracing::error!(%error, "logs of jobs that are over stay for longer than they should");
-            }
-        }
-    }
-
-    /// Removes what an agent that was killed was writing; before anything is kept, for another one's draft is about
-    /// to be a log.
-    pub(crate) fn clear_drafts(&self) {
-        if let Err(error) = self.remove_drafts() {
-            tracing::error!(%error, "a part of a job's log that was being written stays");
+            told(swept.map_err(io::Error::other).and_then(|swept| swept));
         }
     }
 
@@ -236,6 +237,12 @@ impl EndedLogs {
 
     fn path(&self, session: &SessionId) -> PathBuf {
         self.dir.join(format!("{session}.{EXTENSION}"))
+    }
+}
+
+fn told(swept: io::Result<()>) {
+    if let Err(error) = swept {
+        tracing::error!(%error, "logs of jobs that are over stay for longer than they should");
     }
 }
 

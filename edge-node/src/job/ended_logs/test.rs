@@ -12,7 +12,7 @@ fn parts(lines: &[(Source, &str)]) -> Parts {
 }
 
 async fn read(logs: &EndedLogs, session: &SessionId) -> Option<Parts> {
-    let mut kept = logs.open(session).await.unwrap()?;
+    let mut kept = logs.log_of(session).await.unwrap()?;
     Some(whole(&mut kept).await.unwrap())
 }
 
@@ -99,7 +99,7 @@ async fn a_draft_goes_at_the_start_and_what_is_no_log_is_none() {
     let broken = |bytes: &[u8]| fs::write(logs.path(&session), bytes).unwrap();
     for bytes in [&b""[..], b"some other file, which is long enough"] {
         broken(bytes);
-        let mut kept = logs.open(&session).await.unwrap().unwrap();
+        let mut kept = logs.log_of(&session).await.unwrap().unwrap();
         assert!(whole(&mut kept).await.is_err());
     }
     let zeros = [MAGIC, &[0; 64]].concat();
@@ -107,7 +107,7 @@ async fn a_draft_goes_at_the_start_and_what_is_no_log_is_none() {
     let long = [MAGIC, b"o\xff\0\0\x05abc"].concat();
     for bytes in [zeros, cut, long] {
         broken(&bytes);
-        let mut kept = logs.open(&session).await.unwrap().unwrap();
+        let mut kept = logs.log_of(&session).await.unwrap().unwrap();
         assert!(whole(&mut kept).await.is_err());
     }
 }

@@ -64,7 +64,7 @@ impl EndedInside {
     async fn read(&self, asked: &Asked) -> Result<Response<Body>, ProblemResponse> {
         let wish = Wish::asked(asked)?;
         let place = one_of(&self.readers, "readers of its log", LOG_READERS_MAX)?;
-        match self.logs.open(&self.session).await {
+        match self.logs.log_of(&self.session).await {
             Ok(Some(kept)) => Ok(lines::answer_ended(kept, wish, place)),
             Ok(None) => Err(swept(self.logs.bounds())),
             Err(error) => {
@@ -154,7 +154,7 @@ mod test {
                 lines: tail,
                 follow: false,
             };
-            let kept = logs.open(&session).await.unwrap().unwrap();
+            let kept = logs.log_of(&session).await.unwrap().unwrap();
             let found: Vec<_> = parts(kept, wanted).try_collect().await.unwrap();
             let texts = found
                 .iter()
