@@ -8,8 +8,11 @@ use crate::cli::{AskEndpoint, Broker, SecretArg, SecretFrom, Start};
 use crate::client::Client;
 use crate::command::{CommandError, describe, show};
 use crate::compose::{self, Finding, SecretSource};
+use crate::pace::Pace;
 use crate::terminal::{self, Progress};
-use nearlight_protocol::api::{CreateSession, EndReason, SavesWish, Session, SessionState};
+use nearlight_protocol::api::{
+    CreateSession, EndReason, SavesWish, Session, SessionState, StartProgress,
+};
 use nearlight_protocol::endpoint::{CreateEndpoint, Endpoint};
 use nearlight_protocol::job::{JobFault, JobSpec};
 use nearlight_protocol::unit::rfc3339;
@@ -17,6 +20,7 @@ use nearlight_protocol::work::Secrets;
 use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Largest file of a job or of a secret, bytes: several times what a broker takes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -257,13 +261,18 @@ fn value(from: &SecretFrom) -> Result<String, String> {
 fn wait(client: &Client, created: &Session, broker: &Broker) -> Result<(), CommandError> {
     let mut last = None;
     let mut progress = Progress::default();
+    let (mut pace, began) = (Pace::default(), Instant::now());
     let path = format!("/v1/sessions/{}/events", created.id);
     client.events(&path, |session: Session| {
         if broker.json {
             terminal::json(&session);
         } else {
             let (title, state) = (&session.title, describe(&session.state));
-            progress.show(format!("{title}: {state}"));
+            let pace = match pulled(&session.state).filter(|_| Progress::changes_in_place()) {
+                Some((done, total)) => format!(" {}", pace.line(began.elapsed(), done, total)),
+                None => String::new(),
+            };
+            progress.show(format!("{title}: {state}{pace}"));
         }
         let goes_on = is_on_its_way(&session.state);
         last = Some(session);
@@ -294,6 +303,21 @@ fn wait(client: &Client, created: &Session, broker: &Broker) -> Result<(), Comma
         SessionState::Queued { .. } | SessionState::Placing | SessionState::Starting { .. } => {
             Err(CommandError::StreamEnded)
         }
+    }
+}
+
+/// How many bytes of how many are here, while some are fetched.
+const fn pulled(state: &SessionState) -> Option<(u64, u64)> {
+    match state {
+        SessionState::Starting {
+            progress:
+                StartProgress::Pulling {
+                    done_bytes,
+                    total_bytes,
+                    ..
+                },
+        } => Some((*done_bytes, *total_bytes)),
+        _ => None,
     }
 }
 

@@ -43,6 +43,7 @@ mod node_list;
 mod node_show;
 mod node_status;
 pub mod outside;
+mod pace;
 pub mod profile;
 pub mod receipt;
 pub mod stake;

@@ -75,6 +75,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Whether there is a terminal for it: what changes all the time is for that alone.
+    pub fn changes_in_place() -> bool {
+        io::stderr().is_terminal()
+    }
+
     /// Shows `text` in place of what was shown before.
     pub fn show(&mut self, text: String) {
         let text = crate::table::cell_of(&text);
