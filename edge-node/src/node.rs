@@ -127,12 +127,7 @@ impl Node {
         shutdown.spawn(puller.run(shutdown.token()));
         shutdown.spawn(keeper.run(shutdown.token()));
         shutdown.spawn(storing.run(shutdown.token()));
-<<<<<<< ours
-        shutdown.spawn(logs.run(shutdown.token()));
         watch_machine((board, runtime), address, &shutdown);
-=======
-        watch_gpus(board, address, &shutdown);
->>>>>>> theirs
         shutdown.spawn(agent.run());
         Ok(Self {
             id,
