@@ -25,14 +25,6 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Bytes that a program of ours may still write where `path` is.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let found = nix::sys::statvfs::statvfs(path).map_err(io::Error::from)?;
-    Ok(found
-        .blocks_available()
-        .saturating_mul(found.fragment_size()))
-}
-
 /// Whether a file's name is that of a draft of [`write_atomic`]: one that lies there was cut off before it became its
 /// target, and nobody wants it.
 pub fn is_draft(name: &OsStr) -> bool {

@@ -12,7 +12,8 @@
 //! - [`endpoint`], [`streams`], [`room`]: callers of jobs, their rights, their connections, and each address's share.
 //! - [`shutdown`]: every task of a role has an owner, and a drain has a deadline.
 //! - [`tar`], [`tree`]: trees of files as archives, out of one place and into another.
-//! - [`files`]: files that are either old or new, never half. [`digest`]: what bytes are named by.
+//! - [`files`]: files that are either old or new, never half; [`disk`]: how much room there is.
+//! - [`digest`]: what bytes are named by.
 //!
 //! **What it does not know:** sessions, containers, media. It depends on `core/protocol` alone.
 
@@ -22,6 +23,7 @@ pub mod beacon;
 pub mod clock;
 pub mod config;
 pub mod digest;
+pub mod disk;
 pub mod endpoint;
 pub mod enrol;
 pub mod files;

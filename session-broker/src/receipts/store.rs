@@ -3,7 +3,8 @@
 //! A directory does ([`Directory`]), that of the broker or one that several of them reach; a store of
 //! objects would. Nothing in it is trusted: tiles are held against the root that the ledger has.
 
-use nearlight_kit::files::{free_bytes, write_atomic};
+use nearlight_kit::disk::free_bytes;
+use nearlight_kit::files::write_atomic;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind};
