@@ -23,7 +23,7 @@ use nearlight_kit::files::{is_draft, write_atomic};
 use nearlight_proof::encoding::hex;
 use nearlight_proof::log::tree;
 use nearlight_protocol::problem::ProblemType;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -133,9 +133,15 @@ impl Evidence {
     pub fn put(&self, broker: &Broker, wait: impl Fn(Duration) -> bool) {
         let mut looked = Instant::now();
         let mut known = HashSet::new();
+        // Receipts that the log did not have: how often, and when the next look is.
+        let mut unplaced: HashMap<String, (u32, Instant)> = HashMap::new();
         self.see_disputes(broker, &mut known, &wait);
         loop {
             for bundle in self.all().into_iter().filter(|of| of.is_due) {
+                let waits = unplaced.get(&bundle.leaf);
+                if waits.is_some_and(|(_, next)| Instant::now() < *next) {
+                    continue;
+                }
                 match self.put_one(broker, &bundle, &wait) {
                     Put::Taken => self.taken(&bundle),
                     Put::Unplaced if is_over(&bundle, UNPLACED_FOR) => {
@@ -145,7 +151,11 @@ impl Evidence {
                         );
                         self.remove(&bundle);
                     }
-                    Put::Unplaced => {}
+                    Put::Unplaced => {
+                        let failed = waits.map_or(1, |(failed, _)| failed + 1);
+                        let next = Instant::now() + backoff(failed, rand::random());
+                        unplaced.insert(bundle.leaf, (failed, next));
+                    }
                     Put::Stopped => return,
                 }
             }
@@ -164,6 +174,10 @@ impl Evidence {
     }
 
     fn put_one(&self, broker: &Broker, bundle: &Bundle, wait: &impl Fn(Duration) -> bool) -> Put {
+        // A piece is large, and the question is not. Without an answer the piece is sent.
+        if matches!(broker.has(&bundle.leaf), Ok(false)) {
+            return Put::Unplaced;
+        }
         let Some(pieces) = fs::read(&bundle.path).ok().and_then(|of| pieces(&of)) else {
             tracing::error!(file = %bundle.path.display(), "evidence cannot be read; it stays where it is");
             return Put::Unplaced;

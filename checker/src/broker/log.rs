@@ -58,7 +58,19 @@ impl Broker {
     /// # Errors
     /// [`Refused`].
     pub fn about(&self, leaf: &str) -> Result<Vec<String>, Refused> {
-        let (_, bytes) = self.ask(&format!("/v1/receipts?about={leaf}"), LIST_BYTES_MAX)?;
+        self.listed(&format!("about={leaf}"))
+    }
+
+    /// Whether the log has the receipt with this leaf.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn has(&self, leaf: &str) -> Result<bool, Refused> {
+        Ok(!self.listed(&format!("leaf={leaf}"))?.is_empty())
+    }
+
+    fn listed(&self, which: &str) -> Result<Vec<String>, Refused> {
+        let (_, bytes) = self.ask(&format!("/v1/receipts?{which}"), LIST_BYTES_MAX)?;
         let list: ReceiptList = serde_json::from_slice(&bytes).map_err(|_| {
             Refused::Away("the broker answers with something else than receipts".to_owned())
         })?;
