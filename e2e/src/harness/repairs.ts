@@ -15,8 +15,6 @@ interface Counts {
   readonly sound: {
     readonly packets: number;
     readonly lost: number;
-    /** Earlier packets that came within others (RED), whether they were missed or not. */
-    readonly redundant: number;
     readonly samples: number;
     /** Samples that stand for others which came too late or never. */
     readonly concealed: number;
@@ -53,7 +51,6 @@ export async function repairs({ picture }: { readonly picture: Picture }): Promi
     {
       packets: of(audio, "packetsReceived") + of(audio, "packetsLost"),
       lost: of(audio, "packetsLost"),
-      redundant: of(audio, "fecPacketsReceived"),
       samples: of(audio, "totalSamplesReceived"),
       concealed: of(audio, "concealedSamples"),
     },

@@ -49,17 +49,16 @@ function pictureIsRepaired({ picture }: Repairs): void {
   assert.ok(picture.again > 0, `nothing was sent again: ${JSON.stringify(picture)}`);
 }
 
-/** What was lost came within later packets, too: less had to be made up than was lost. */
+/** What was lost came within later packets (RED): less than half of it had to be made up. */
 function soundIsRepaired({ sound }: Repairs): void {
-  assert.ok(sound.redundant > 0, `no packet brought an earlier one along: ${JSON.stringify(sound)}`);
-  assert.ok(sound.concealed < (sound.samples * sound.lost) / sound.packets, `lost sound was made up: ${JSON.stringify(sound)}`);
+  const missed = (sound.samples * sound.lost) / sound.packets;
+  assert.ok(sound.concealed < missed / 2, `lost sound was made up: ${JSON.stringify(sound)}`);
 }
 
 rig.test("2% of the packets lost", async () => {
   const made = await playsOn({ loss: "2%" }, ({ down }) => down.lost_random);
   pictureIsRepaired(made);
-  // So little is lost that what a busy machine plays late would be more.
-  assert.ok(made.sound.redundant > 0, `no packet brought an earlier one along: ${JSON.stringify(made.sound)}`);
+  soundIsRepaired(made);
 });
 
 rig.test("5% of the packets lost", async () => {
