@@ -61,7 +61,7 @@ fn free_port() -> SocketAddr {
 
 /// A broker that says that nodes reach it at `front`, and its node.
 async fn world(ledger: &str, name: &str, front: SocketAddr, pki: Option<PathBuf>) -> World {
-    World::start_with(|parsed| {
+    let started = World::start_with(|parsed| {
         parsed.ledger = ledger.to_owned();
         parsed.peers.name = name.to_owned();
         parsed.peers.listen = "127.0.0.1:0".to_owned();
@@ -70,8 +70,8 @@ async fn world(ledger: &str, name: &str, front: SocketAddr, pki: Option<PathBuf>
         if let Some(pki) = pki {
             parsed.pki = pki;
         }
-    })
-    .await
+    });
+    Box::pin(started).await
 }
 
 /// Sends much, and finds it in the answer.
@@ -90,9 +90,9 @@ async fn tunnels_get_through_a_balancer_to_the_broker_that_asks() {
     };
     let dir = tempfile::tempdir().unwrap();
     let fronts = [free_port(), free_port()];
-    let first = world(&postgres.url, "a", fronts[0], None).await;
+    let first = Box::pin(world(&postgres.url, "a", fronts[0], None)).await;
     let pki = first.rig.pki();
-    let second = world(&postgres.url, "b", fronts[1], Some(pki)).await;
+    let second = Box::pin(world(&postgres.url, "b", fronts[1], Some(pki))).await;
     let worlds = [&first, &second];
     let [a, b] = worlds.map(|world| world.rig.broker.node_listen);
     let balancer = Balancer::start(dir.path(), &[(fronts[0], a), (fronts[1], b)]);

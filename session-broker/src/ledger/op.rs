@@ -185,7 +185,7 @@ pub enum Op {
         /// Its build.
         build: String,
         /// What it has.
-        inventory: Inventory,
+        inventory: Box<Inventory>,
         /// When.
         at: MonoTime,
     },

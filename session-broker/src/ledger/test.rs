@@ -277,10 +277,10 @@ impl Store {
             name: "n".to_owned(),
             region: "r".to_owned(),
             build: "b".to_owned(),
-            inventory: Inventory {
+            inventory: Box::new(Inventory {
                 slots,
                 ..inventory(cpu_milli, 1024)
-            },
+            }),
             at: MonoTime(0),
         };
         assert_eq!(self.write(op).await, Applied::Done);

@@ -175,7 +175,7 @@ impl Owner {
             name: known.row.name.clone(),
             region: known.row.region.clone(),
             build: known.row.build.clone(),
-            inventory,
+            inventory: Box::new(inventory),
             at: now,
         };
         turn.push(save, Then::ReadBack(node.clone()));

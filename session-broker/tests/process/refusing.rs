@@ -36,7 +36,7 @@ pub(crate) async fn excluded(client: &Client, session: &str) -> Value {
 #[tokio::test]
 async fn a_node_whose_starts_fail_swallows_nobody() {
     let rig = Rig::start().await;
-    let (mut broken, mut well) = first_and_second(&rig, 4).await;
+    let (mut broken, mut well) = Box::pin(first_and_second(&rig, 4)).await;
     let [one, two, three] = [rig.guest().await, rig.guest().await, rig.guest().await];
     let mut expected = Vec::new();
     // The second session of the first guest is not tried there, and what comes once two guests' starts have failed.
@@ -71,7 +71,7 @@ async fn a_node_whose_starts_fail_swallows_nobody() {
 #[tokio::test]
 async fn a_node_whose_start_failed_is_tried_again_once_some_time_has_passed() {
     let rig = Rig::start().await;
-    let (mut broken, mut well) = first_and_second(&rig, 1).await;
+    let (mut broken, mut well) = Box::pin(first_and_second(&rig, 1)).await;
     let admin = rig.admin();
     let first = id(&admin.create("demo").await);
     fails_next(&mut broken).await;
@@ -109,7 +109,7 @@ async fn a_start_that_fails_where_no_other_node_is_ends_at_once() {
 #[tokio::test]
 async fn a_session_that_a_node_refused_is_placed_on_another_one() {
     let rig = Rig::start().await;
-    let (mut first, mut second) = first_and_second(&rig, 1).await;
+    let (mut first, mut second) = Box::pin(first_and_second(&rig, 1)).await;
     let guest = rig.guest().await;
     let session = id(&guest.create("demo").await);
     let started = first.expect_start().await;

@@ -44,7 +44,7 @@ pub(super) async fn i1_claims_never_exceed_a_nodes_uplink(place: Place) {
         name: "n".to_owned(),
         region: "r".to_owned(),
         build: "b".to_owned(),
-        inventory: known,
+        inventory: Box::new(known),
         at: MonoTime(0),
     };
     store.write(save).await;
@@ -142,7 +142,7 @@ pub(super) async fn a_node_cannot_take_over_another_ones_slot(place: Place) {
         name: String::new(),
         region: String::new(),
         build: String::new(),
-        inventory,
+        inventory: Box::new(inventory),
         at: MonoTime(0),
     };
     store.write(steal).await;

@@ -120,7 +120,7 @@ pub(super) async fn what_is_decided_about_nodes_is_read_back(place: Place) {
         name: String::new(),
         region: String::new(),
         build: String::new(),
-        inventory: inventory(1_000, 1_024),
+        inventory: Box::new(inventory(1_000, 1_024)),
         at: MonoTime(0),
     };
     let applied = store.ledger.write(vec![save, revoke(&new, 5_000)]).await;

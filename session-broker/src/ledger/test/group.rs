@@ -59,11 +59,11 @@ fn save_of(node: u64) -> Op {
         name: "n".to_owned(),
         region: "r".to_owned(),
         build: "b".to_owned(),
-        inventory: Inventory {
+        inventory: Box::new(Inventory {
             slots: slots.collect(),
             uplink_kbps: (node == 0).then_some(9_000),
             ..inventory(4_000, 1_024)
-        },
+        }),
         at: MonoTime(1_000),
     }
 }

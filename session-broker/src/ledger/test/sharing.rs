@@ -303,7 +303,7 @@ pub(super) async fn a_new_node_that_attaches_to_two_brokers_is_the_firsts(place:
         name: "other".to_owned(),
         region: "r".to_owned(),
         build: "b".to_owned(),
-        inventory: inventory(1, 1),
+        inventory: Box::new(inventory(1, 1)),
         at: MonoTime(1),
     };
     assert_eq!(two.b.write(save).await, Applied::RaceLost);
