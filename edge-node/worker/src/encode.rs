@@ -198,6 +198,8 @@ impl Feed {
         let mut inner = self.lock();
         inner.abandon(DropReason::NoViewer);
         inner.viewer = Some(codec);
+        // What was said of the viewer before is nothing to this one.
+        inner.exhausted = None;
         inner.kbps_wanted = kbps;
         inner.held_until_us = 0;
         inner.keys.want_now();
@@ -301,7 +303,7 @@ impl Feed {
         let held = inner.waiting.is_some() && inner.held_until_us > 0;
         let release = held.then_some(inner.held_until_us);
         let closing = inner.closing.as_ref().map(|closing| closing.until_us);
-        let closed = closing.filter(|_| inner.waiting.is_some());
+        let closed = closing.filter(|_| inner.waiting.is_some() && inner.is_on_gpu());
         let all = [stuck, repeat, release, closed];
         all.into_iter().flatten().min()
     }

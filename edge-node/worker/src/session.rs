@@ -293,12 +293,15 @@ impl Session {
     /// No encoder is left for the codec that the viewers take. While there is one for another, the
     /// session goes on: the agent is told, and its viewers attach again.
     fn encoders_lost(&mut self, exhausted: &Exhausted) {
-        if self.feed.encoders().is_empty() {
+        // Its rest may be over by now, and the agent is to hear that it failed.
+        let mut encoders = self.feed.encoders();
+        encoders.retain(|(codec, _)| *codec != exhausted.codec);
+        if encoders.is_empty() {
             return self.fail(EndReason::EncoderFailed, exhausted.to_string());
         }
         tracing::warn!(%exhausted, "viewers have to take another codec");
         self.unattach();
-        self.say_ready();
+        self.say_ready_with(encoders);
     }
 
     /// One round of the app's requests. A library that panics on what an app sends ends the

@@ -128,6 +128,12 @@ impl Flow {
         })
     }
 
+    /// Whether what runs has a place on the GPU.
+    pub(super) fn is_on_gpu(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| running.recipe().on_gpu)
+    }
+
     /// The form of the pictures that are wanted now.
     pub(super) fn form(&self) -> Form {
         self.running
@@ -198,13 +204,14 @@ impl Flow {
 
     /// Hands the waiting picture to the encoder if it has room.
     pub(super) fn fill(&mut self) {
-        let Some(running) = &self.running else { return };
         let now = mono_us();
-        let closing = self.closing.as_ref().is_some_and(|c| !c.is_over(now));
+        // First, for it is a deadline for as long as it is there.
+        self.closing.take_if(|closing| closing.is_over(now));
+        let Some(running) = &self.running else { return };
+        let closing = self.closing.is_some() && running.recipe().on_gpu;
         if self.flying.len() >= running.recipe().depth || now < self.held_until_us || closing {
             return;
         }
-        self.closing = None;
         self.held_until_us = 0;
         let Some((picture, origin, stamp)) = self.waiting.take() else {
             return;

@@ -4,7 +4,7 @@ use super::{Life, Session};
 use crate::clock::mono_us;
 use crate::link::outbox::Flushed;
 use nearlight_protocol::input::Packet;
-use nearlight_protocol::worker::{Attach, FromWorker, Ready, Target, ToWorker};
+use nearlight_protocol::worker::{Attach, FromWorker, Ready, Target, ToWorker, VideoCodec};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, Mode, PostAction};
 use std::os::fd::OwnedFd;
@@ -45,9 +45,14 @@ impl Session {
 
     /// Says with which encoders the session can be seen.
     pub(super) fn say_ready(&mut self) {
+        let encoders = self.feed.encoders();
+        self.say_ready_with(encoders);
+    }
+
+    /// The same, with these encoders and no others.
+    pub(super) fn say_ready_with(&mut self, encoders: Vec<(VideoCodec, String)>) {
         let (width, height) = self.desktop.display_size();
-        self.told_encoders = self.feed.encoders();
-        let encoders = self.told_encoders.clone();
+        self.told_encoders.clone_from(&encoders);
         self.outbox.send(&FromWorker::Ready(Ready {
             width,
             height,
