@@ -82,7 +82,8 @@ pub struct Estimate {
     pub kbps_path: u32,
     /// What the encoder may make, kbit/s, without headers, sound, retransmissions and repair.
     pub kbps_media: u32,
-    /// The most that it may ever make, whatever the path carries: the same of the bounds.
+    /// The most that it may ever make, whatever the path carries: the same of the bounds that are set. The share of
+    /// the uplink is measured, and what goes beside the picture comes and goes: neither is in it.
     pub kbps_media_most: u32,
     /// How fast packets may follow each other, kbit/s.
     pub kbps_pacing: u32,
@@ -298,7 +299,7 @@ impl Controller {
         Estimate {
             kbps_path: kbps(self.steering.path()),
             kbps_media: kbps(media_of(rate)),
-            kbps_media_most: kbps(media_of(self.ceiling())),
+            kbps_media_most: kbps(f64::from(self.bound_set()) * (1.0 - HEADER_SHARE)),
             kbps_pacing: kbps(pacing),
             burst_bytes: burst as u32,
             queue_us: u32::try_from(self.steering.queue_us()).unwrap_or(u32::MAX),
@@ -340,10 +341,18 @@ impl Controller {
     }
 
     fn ceiling(&self) -> f64 {
-        let caps = [self.wish_kbps, self.uplink_kbps];
-        let least = caps.into_iter().flatten().min();
-        let max = self.config.kbps_max;
-        f64::from(least.map_or(max, |cap| cap.clamp(self.config.kbps_min, max)))
+        let set = self.bound_set();
+        let share = self.uplink_kbps.unwrap_or(set);
+        f64::from(share.clamp(self.config.kbps_min, set))
+    }
+
+    /// The most that the operator and the player allow.
+    fn bound_set(&self) -> u32 {
+        let Config {
+            kbps_min, kbps_max, ..
+        } = self.config;
+        let wished = self.wish_kbps.unwrap_or(kbps_max);
+        wished.clamp(kbps_min, kbps_max)
     }
 
     fn bound(&mut self) {

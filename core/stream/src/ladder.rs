@@ -287,6 +287,32 @@ mod test {
     }
 
     #[test]
+    fn a_path_that_saws_by_a_tenth_does_not_make_it_swing() {
+        for (kbps, most) in (100..4_000)
+            .step_by(50)
+            .flat_map(|kbps| [(kbps, u32::MAX), (kbps, 12_000)])
+        {
+            let mut ladder = Ladder::new(HD);
+            let mut now = 0;
+            ladder.set_bounds(most, false);
+            ladder.first(4_000, now);
+            let mut changes = 0;
+            // Ten seconds up, ten down; it has found its size after a while.
+            for second in 0..240 {
+                let saw = (second % 20_u32).abs_diff(10);
+                let size = |ladder: &Ladder| {
+                    let given = ladder.given().unwrap();
+                    (given.scale_percent, given.fps_max)
+                };
+                let before = size(&ladder);
+                run(&mut ladder, &mut now, kbps - kbps * saw / 100, 1);
+                changes += u32::from(second >= 120 && size(&ladder) != before);
+            }
+            assert_eq!(changes, 0, "at {kbps} of {most} kbit/s");
+        }
+    }
+
+    #[test]
     fn a_dip_leaves_no_mark_where_the_bounds_never_give_many_bits() {
         // The default bound for large displays, and a player's own cap.
         for (width, height, hz, most) in [

@@ -147,6 +147,29 @@ fn caps_hold_and_are_named() {
 }
 
 #[test]
+fn the_most_that_it_may_ever_make_is_what_is_set_and_not_what_is_measured() {
+    let mut controller = Controller::new(CONFIG, 0);
+    controller.set_wish(Some(10_000));
+    let most = controller.estimate(0).kbps_media_most;
+    assert!((9_400..9_500).contains(&most), "{most}");
+    deliver(&mut controller, 0, 3_000, 20_000);
+    // A share of the uplink that is cut and grows, and repair packets that come and go.
+    for (n, share) in [5_000, 4_500, 4_750, 5_000].into_iter().enumerate() {
+        let now = 3_000_000 + n as u64 * 1_000_000;
+        controller.set_uplink(Some(share));
+        for _ in 0..n * 50 {
+            controller.on_sent_unnumbered(1_200, Kind::Repair, now);
+        }
+        let estimate = controller.estimate(now);
+        assert_eq!(estimate.kbps_media_most, most);
+        assert!(estimate.kbps_media < 5_000);
+    }
+    controller.set_wish(None);
+    let more = controller.estimate(8_000_000).kbps_media_most;
+    assert!((18_800..19_000).contains(&more), "{more}");
+}
+
+#[test]
 fn a_receiver_that_falls_silent_is_noticed_and_one_that_never_spoke_is_not() {
     let mut mute = Controller::new(CONFIG, 0);
     let mut controller = Controller::new(CONFIG, 0);
