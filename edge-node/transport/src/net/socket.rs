@@ -2,7 +2,8 @@
 //! in as few system calls as the kernel allows.
 //!
 //! **States.** Generic segmentation offload (UDP_SEGMENT) is on from the start where the kernel has
-//! it, and goes off for good when a network card refuses it; then `sendmmsg` carries the batch.
+//! it. A path that refuses it goes without; it goes off for good where so many have and none ever took it, for then
+//! it is the device. `sendmmsg` carries the batch without it.
 //!
 //! **Invariant.** Never blocks. The source address of an answer is the address that the viewer
 //! wrote to, on hosts with many addresses too.
@@ -27,6 +28,8 @@ use std::os::fd::{AsRawFd, RawFd};
 pub(crate) const RUN_MAX: usize = 48;
 /// Addresses that are remembered for which the kernel does not segment; the oldest is tried again.
 const UNSEGMENTED_MAX: usize = 64;
+/// So many that refused, and none that took one: nobody is asked any more.
+const NONE_AFTER: usize = 8;
 /// Linux takes no larger UDP datagram, segmented or not.
 const RUN_BYTES_MAX: usize = 60_000;
 
@@ -34,6 +37,8 @@ const RUN_BYTES_MAX: usize = 60_000;
 pub(crate) struct Port {
     socket: UdpSocket,
     segments: bool,
+    /// Some path has taken a segmented run.
+    has_segmented: bool,
     /// Where the kernel would not segment, the newest first.
     unsegmented: VecDeque<SocketAddr>,
     control: Vec<u8>,
@@ -97,6 +102,7 @@ impl Port {
         Ok(Self {
             socket: UdpSocket::from_std(socket.into()),
             segments,
+            has_segmented: false,
             unsegmented: VecDeque::new(),
             headers: MultiHeaders::preallocate(RUN_MAX, Some(source)),
             control: cmsg_space!(libc::in6_pktinfo),
@@ -146,9 +152,11 @@ impl Port {
     pub(crate) fn send(&mut self, run: &[IoSlice<'_>], path: Path) -> Sent {
         let fd = self.socket.as_raw_fd();
         let to = SockaddrStorage::from(path.remote);
-        let may_segment = self.may_segment(path.remote);
+        let segmented = match self.may_segment(path.remote) {
+            true => segments(run),
+            false => 0,
+        };
         let outcome = with_source(path, |source| {
-            let segmented = if may_segment { segments(run) } else { 0 };
             if segmented > 1 {
                 let size = u16::try_from(run[0].len()).unwrap_or(u16::MAX);
                 let segment = ControlMessage::UdpGsoSegments(&size);
@@ -166,12 +174,14 @@ impl Port {
             }
         });
         match outcome {
-            Ok(count) => Sent::Packets(count),
+            Ok(count) => {
+                self.has_segmented |= segmented > 1;
+                Sent::Packets(count)
+            }
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => Sent::Full,
             // A path whose MTU is smaller, which its viewer may pretend, or a kernel or device without:
             // one refusal for each viewer then costs nothing.
-            Err(Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE) if may_segment && run.len() > 1 => {
-                tracing::debug!("the kernel does not segment for a viewer; going without");
+            Err(Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE) if segmented > 1 => {
                 self.refused(path.remote);
                 Sent::Packets(0)
             }
@@ -191,6 +201,13 @@ impl Port {
 
     /// The kernel would not.
     fn refused(&mut self, remote: SocketAddr) {
+        tracing::debug!("the kernel does not segment for a viewer; going without");
+        if !self.has_segmented && self.unsegmented.len() + 1 >= NONE_AFTER {
+            self.segments = false;
+            tracing::info!(
+                "packets go without segmentation offload: of {NONE_AFTER} paths none has taken it"
+            );
+        }
         self.unsegmented.truncate(UNSEGMENTED_MAX - 1);
         self.unsegmented.push_front(remote);
     }
@@ -328,6 +345,19 @@ mod test {
         (0..1_000).for_each(|n| sender.refused(bad(n)));
         assert_eq!(sender.unsegmented.len(), UNSEGMENTED_MAX);
         assert!(!sender.may_segment(bad(999)) && sender.may_segment(good.remote));
+    }
+
+    #[test]
+    fn where_no_path_takes_segments_nobody_is_asked_any_more() {
+        let (mut sender, _receiver, good) = pair(true);
+        let bad = |n: usize| SocketAddr::from(([192, 0, 2, 1], 1 + n as u16));
+        (1..NONE_AFTER).for_each(|n| sender.refused(bad(n)));
+        assert!(sender.may_segment(good.remote));
+        sender.refused(bad(NONE_AFTER));
+        assert!(!sender.may_segment(good.remote));
+        let packets = [[0_u8; 1200]; 3];
+        let slices: Vec<IoSlice<'_>> = packets.iter().map(|p| IoSlice::new(p)).collect();
+        assert_eq!(sender.send(&slices, good), Sent::Packets(3), "by sendmmsg");
     }
 
     #[test]
