@@ -11,8 +11,8 @@
 //!
 //! **Invariants.** A file is whole or not there. A log is no larger than [`ENDED_LOG_BYTES_MAX`], its newest lines
 //! stay; all of them together are what the operator gives them. A program can print its secrets, so what goes is
-//! written over first. A log that cannot be read or written costs itself, and holds up no end for longer than
-//! [`KEEP_FOR`].
+//! written over first. A log that cannot be read or written costs itself, what could be read of it is kept, and it
+//! holds up no end for longer than [`KEEP_WITHIN`], however many others end at the time.
 //!
 //! **What it does not know:** who may read one (the broker does), how the session ended.
 
@@ -22,7 +22,8 @@ use super::volumes::wipe::wipe;
 use crate::limits::{ENDED_LOG_BYTES_MAX, ENDED_LOGS_GATHERED_MAX, ENDED_LOGS_SWEEP_EVERY};
 use crate::runtime::docker::is_gone;
 use axum::body::Bytes;
-use futures_util::StreamExt;
+use bollard::errors::Error;
+use futures_util::{Stream, StreamExt};
 use nearlight_kit::files::{is_draft, write_atomic};
 use nearlight_protocol::id::SessionId;
 use std::collections::VecDeque;
@@ -30,11 +31,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// What a file begins with: a later layout has another number.
@@ -44,11 +45,13 @@ const EXTENSION: &str = "log";
 const PART_BYTES_MAX: u32 = 64 * 1024;
 /// Of a part: where it came from, and its length.
 const HEAD_BYTES: usize = 5;
-/// For which a log is tried to be read from an engine that has a bad moment: one that died is started again.
-const KEEP_FOR: Duration = Duration::from_secs(60);
+/// From a container's stop to its log's being on the disk: its slot and GPUs are held meanwhile, and a broker that
+/// ordered the end waits for it.
+const KEEP_WITHIN: Duration = Duration::from_secs(20);
+/// Of these: by then it has been waited for room, and for an engine that has a bad moment.
+const READ_WITHIN: Duration = Duration::from_secs(15);
+/// Before an engine that failed is asked again: one that died is started again.
 const KEEP_PAUSE: Duration = Duration::from_secs(1);
-/// To read one.
-const READ_WITHIN: Duration = Duration::from_secs(20);
 
 /// How much of them stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -66,10 +69,27 @@ pub(crate) struct EndedLogs {
     bounds: Bounds,
     /// What is read from the engine is in memory until it is on the disk.
     gathering: Arc<Semaphore>,
+    /// Held while files are written or removed: what was seen of one still holds when it goes.
+    changing: Arc<Mutex<()>>,
 }
 
+/// A part of a log, and where it came from.
+type Part = (Source, Bytes);
 /// Parts of a log, the oldest first.
-type Parts = VecDeque<(Source, Bytes)>;
+type Parts = VecDeque<Part>;
+
+/// What was read of a log from the engine.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// Its newest.
+    parts: Parts,
+    /// Bytes of these.
+    length: usize,
+    /// Bytes of all that was read.
+    read: usize,
+    /// Nothing was missing.
+    is_whole: bool,
+}
 
 impl EndedLogs {
     /// Those below `data`.
@@ -78,6 +98,7 @@ impl EndedLogs {
             dir: data.join("job-logs"),
             bounds,
             gathering: Arc::new(Semaphore::new(ENDED_LOGS_GATHERED_MAX)),
+            changing: Arc::default(),
         }
     }
 
@@ -101,42 +122,50 @@ impl EndedLogs {
         if self.bounds.days == 0 {
             return;
         }
-        let until = Instant::now() + KEEP_FOR;
-        while let Err(error) = self.try_keep(engine, session, container).await {
-            if Instant::now() >= until {
-                tracing::error!(session_id = %session, %error, "the log of a job that is over is lost");
-                return;
-            }
-            tracing::warn!(session_id = %session, %error, "cannot keep the log of a job that is over; trying again");
-            tokio::time::sleep(KEEP_PAUSE).await;
-        }
+        let open = || log::read(engine, container, Wanted::default());
+        self.keep_within((READ_WITHIN, KEEP_WITHIN), session, open)
+            .await;
     }
 
-    async fn try_keep(
+    /// The same, of the log that each `open` gives anew: read, and on the disk, within so long.
+    async fn keep_within<S>(
         &self,
-        engine: &Engine,
+        (read, kept): (Duration, Duration),
         session: &SessionId,
-        container: &str,
-    ) -> io::Result<()> {
+        open: impl Fn() -> S,
+    ) where
+        S: Stream<Item = Result<Part, Error>> + Send,
+    {
+        let now = Instant::now();
+        let room = timeout_at(now + read, self.gathering.clone().acquire_owned());
         // Never closed.
-        let _place = self.gathering.acquire().await.map_err(io::Error::other)?;
-        let gathered = tokio::time::timeout(READ_WITHIN, gather(engine, container)).await;
-        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        let Some(parts) = gathered.map_err(late)?? else {
-            // What was kept of it before stays.
-            return Ok(());
+        let Ok(Ok(room)) = room.await else {
+            tracing::error!(session_id = %session, "the log of a job that is over is lost: the engine takes too long for those of others");
+            return;
         };
-        let (logs, name) = (self.clone(), session.clone());
-        let written = tokio::task::spawn_blocking(move || logs.write(&name, &parts));
-        // A disk that is full now is full in a moment.
-        if let Err(error) = written
-            .await
-            .map_err(io::Error::other)
-            .and_then(|done| done)
-        {
-            tracing::error!(session_id = %session, %error, "cannot write the log of a job that is over, it is lost; see to the disk of the data directory");
+        let gathered = gather(session, now + read, open).await;
+        if gathered.parts.is_empty() && !gathered.is_whole {
+            // What was kept of it before stays.
+            return;
         }
-        Ok(())
+        let (logs, name) = (self.clone(), session.clone());
+        let writing = tokio::task::spawn_blocking(move || {
+            let written = logs.write(&name, &gathered.parts);
+            drop(room);
+            written
+        });
+        match timeout_at(now + kept, writing).await {
+            Ok(Ok(Ok(()))) => {}
+            // A disk that is full now is full in a moment.
+            Ok(failed) => {
+                let error = failed.map_err(io::Error::other).and_then(|done| done).err();
+                tracing::error!(session_id = %session, ?error, "cannot write the log of a job that is over, it is lost; see to the disk of the data directory");
+            }
+            // It is written on meanwhile.
+            Err(_) => {
+                tracing::warn!(session_id = %session, "the disk of the data directory is slow to take the log of a job that is over; the job's end goes on");
+            }
+        }
     }
 
     /// Puts a log on disk in place of a former one, and makes the others fit.
@@ -152,10 +181,11 @@ impl EndedLogs {
         }
         fs::create_dir_all(&self.dir)?;
         let path = self.path(session);
+        let _changing = self.change();
         // A former run's; the container of this one is there until its own is on the disk.
         wipe_if_there(&path)?;
         write_atomic(&path, &bytes, 0o600)?;
-        told(self.sweep());
+        told(self.make_fit());
         Ok(())
     }
 
@@ -203,12 +233,22 @@ impl EndedLogs {
 
     /// Removes what is too old, and the oldest of what is too much.
     fn sweep(&self) -> io::Result<()> {
+        let _changing = self.change();
+        self.make_fit()
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What [`Self::sweep`] does, for who holds what changes.
+    fn make_fit(&self) -> io::Result<()> {
         let mut kept = Vec::new();
         for path in self.files()? {
             if path.extension() != Some(OsStr::new(EXTENSION)) {
                 continue;
             }
-            // One that is gone was removed by another session's end.
+            // One that is gone was removed by somebody else.
             if let Ok(about) = path.metadata() {
                 kept.push((about.modified()?, about.len(), path));
             }
@@ -253,24 +293,56 @@ fn wipe_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What the engine has of a container's log, its newest part; `None` if it has no such container.
-async fn gather(engine: &Engine, container: &str) -> io::Result<Option<Parts>> {
-    let mut read = Box::pin(log::read(engine, container, Wanted::default()));
-    let (mut parts, mut length) = (Parts::new(), 0);
-    while let Some(part) = read.next().await {
-        let (source, part) = match part {
-            Err(error) if is_gone(&error) => return Ok(None),
-            other => other.map_err(io::Error::other)?,
+/// A log as the engine has it, asked again where that fails, until `until`; of all tries the one that got furthest.
+async fn gather<S>(session: &SessionId, until: Instant, open: impl Fn() -> S) -> Gathered
+where
+    S: Stream<Item = Result<Part, Error>> + Send,
+{
+    let mut furthest = Gathered::default();
+    loop {
+        let mut gathered = Gathered::default();
+        let error = match timeout_at(until, gathered.fill(open())).await {
+            Ok(Ok(())) => return gathered,
+            // The container is gone, and its log with it.
+            Ok(Err(error)) if is_gone(&error) => return furthest,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the engine takes too long".to_owned(),
         };
-        length += HEAD_BYTES + part.len();
-        parts.push_back((source, part));
-        while length > ENDED_LOG_BYTES_MAX
-            && let Some((_, oldest)) = parts.pop_front()
-        {
-            length -= HEAD_BYTES + oldest.len();
+        if gathered.read > furthest.read {
+            furthest = gathered;
         }
+        let bytes = furthest.length;
+        if Instant::now() + KEEP_PAUSE >= until {
+            tracing::error!(session_id = %session, error, bytes, "cannot read the log of a job that is over; what was read of it is kept, the rest is lost");
+            return furthest;
+        }
+        tracing::warn!(session_id = %session, error, bytes, "cannot read the log of a job that is over; trying again");
+        tokio::time::sleep(KEEP_PAUSE).await;
     }
-    Ok(Some(parts))
+}
+
+impl Gathered {
+    /// Takes all parts, and holds the newest.
+    async fn fill(
+        &mut self,
+        parts: impl Stream<Item = Result<Part, Error>> + Send,
+    ) -> Result<(), Error> {
+        let mut parts = Box::pin(parts);
+        while let Some(part) = parts.next().await {
+            let (source, part) = part?;
+            let length = HEAD_BYTES + part.len();
+            self.length += length;
+            self.read += length;
+            self.parts.push_back((source, part));
+            while self.length > ENDED_LOG_BYTES_MAX
+                && let Some((_, oldest)) = self.parts.pop_front()
+            {
+                self.length -= HEAD_BYTES + oldest.len();
+            }
+        }
+        self.is_whole = true;
+        Ok(())
+    }
 }
 
 const fn byte_of(source: Source) -> u8 {

@@ -1,6 +1,9 @@
 use super::*;
+use futures_util::stream;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn logs(data: &Path, days: u32, mib: u32) -> EndedLogs {
     EndedLogs::new(data, Bounds { days, mib })
@@ -109,5 +112,75 @@ async fn a_draft_goes_at_the_start_and_what_is_no_log_is_none() {
         broken(&bytes);
         let mut kept = logs.log_of(&session).await.unwrap().unwrap();
         assert!(whole(&mut kept).await.is_err());
+    }
+}
+
+/// The engine's word for what it cannot read.
+fn failed() -> Error {
+    Error::DockerResponseServerError {
+        status_code: 500,
+        message: "error from daemon in stream: unexpected EOF".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_fails_or_hangs_holds_up_no_end_and_what_it_said_is_kept() {
+    let data = tempfile::tempdir().unwrap();
+    let logs = logs(data.path(), 1, 1);
+    let session = nearlight_kit::ids::session();
+    let first = || Ok((Source::Stdout, Bytes::from_static(b"T1 one\n")));
+    let one = parts(&[(Source::Stdout, "T1 one\n")]);
+    let soon = (Duration::from_millis(100), KEEP_WITHIN);
+    // It hangs in the middle.
+    let hangs = || stream::iter([first()]).chain(stream::pending());
+    logs.keep_within(soon, &session, hangs).await;
+    assert_eq!(read(&logs, &session).await, Some(one.clone()));
+    // It fails before the first word: what was kept before stays.
+    let fails = || stream::iter([Err(failed())]);
+    logs.keep_within(soon, &session, fails).await;
+    assert_eq!(read(&logs, &session).await, Some(one));
+    // It fails in the middle, each time earlier.
+    let left = AtomicUsize::new(3);
+    let damaged = || {
+        let said = left.fetch_sub(1, Ordering::Relaxed);
+        let parts = std::iter::repeat_with(first).take(said);
+        stream::iter(parts.chain([Err(failed())]))
+    };
+    logs.keep_within((KEEP_PAUSE * 5 / 2, KEEP_WITHIN), &session, damaged)
+        .await;
+    assert_eq!(read(&logs, &session).await.unwrap().len(), 3, "the most");
+    assert!(left.into_inner() < 2, "it is asked again");
+    // Others have all the room there is, of an engine that hangs.
+    let all = u32::try_from(ENDED_LOGS_GATHERED_MAX).unwrap();
+    let room = logs.gathering.clone().acquire_many_owned(all).await;
+    let other = nearlight_kit::ids::session();
+    let whole = || stream::iter([first()]);
+    logs.keep_within(soon, &other, whole).await;
+    assert_eq!(read(&logs, &other).await, None);
+    drop(room);
+    logs.keep_within((READ_WITHIN, KEEP_WITHIN), &other, whole)
+        .await;
+    assert!(read(&logs, &other).await.is_some());
+}
+
+#[test]
+fn a_sweep_takes_no_log_that_came_in_the_place_of_an_old_one() {
+    let data = tempfile::tempdir().unwrap();
+    let logs = logs(data.path(), 1, 64);
+    let session = nearlight_kit::ids::session();
+    let log = parts(&[(Source::Stdout, "T a\n")]);
+    for round in 0..100 {
+        logs.write(&session, &log).unwrap();
+        aged(&logs, &session, Duration::from_secs(2 * 24 * 3600));
+        let both = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                both.wait();
+                logs.sweep().unwrap();
+            });
+            both.wait();
+            logs.write(&session, &log).unwrap();
+        });
+        assert!(logs.path(&session).exists(), "in round {round}");
     }
 }
