@@ -30,6 +30,11 @@ pub(crate) fn read<T: DeserializeOwned>(dir: &Path, session: &SessionId) -> Opti
     serde_json::from_slice(&bytes).ok()
 }
 
+/// Whether a session has a record, whole or not.
+pub(crate) fn is_there(dir: &Path, session: &SessionId) -> bool {
+    path(dir, session).exists()
+}
+
 /// Every record in a directory, before any is written: what an earlier agent left. One that is damaged is removed: what it stood for is found by its other marks, and
 /// stopped. So is the draft of one whose writing was cut off: the record that it was to replace is still there.
 ///

@@ -18,6 +18,7 @@
 
 use super::engine::Engine;
 use super::log::{self, Source, Wanted};
+use super::record;
 use super::volumes::wipe::wipe;
 use crate::limits::{ENDED_LOG_BYTES_MAX, ENDED_LOGS_GATHERED_MAX, ENDED_LOGS_SWEEP_EVERY};
 use crate::runtime::docker::is_gone;
@@ -65,6 +66,7 @@ pub(crate) struct Bounds {
 /// The logs.
 #[derive(Clone, Debug)]
 pub(crate) struct EndedLogs {
+    data: PathBuf,
     dir: PathBuf,
     bounds: Bounds,
     /// What is read from the engine is in memory until it is on the disk.
@@ -95,6 +97,7 @@ impl EndedLogs {
     /// Those below `data`.
     pub(crate) fn new(data: &Path, bounds: Bounds) -> Self {
         Self {
+            data: data.to_owned(),
             dir: data.join("job-logs"),
             bounds,
             gathering: Arc::new(Semaphore::new(ENDED_LOGS_GATHERED_MAX)),
@@ -187,6 +190,11 @@ impl EndedLogs {
         write_atomic(&path, &bytes, 0o600)?;
         told(self.make_fit());
         Ok(())
+    }
+
+    /// Whether a session has yet to end here, and its log to be kept: its broker may have ended it without this node.
+    pub(crate) fn is_to_come(&self, session: &SessionId) -> bool {
+        record::is_there(&self.data, session)
     }
 
     /// The log of a session, if it is here.

@@ -96,6 +96,11 @@ pub(crate) fn sessions(data: &Path) -> io::Result<Vec<SessionId>> {
     records::sessions(&directory(data))
 }
 
+/// Whether something of the session is left, or may be.
+pub(crate) fn is_there(data: &Path, session: &SessionId) -> bool {
+    records::is_there(&directory(data), session)
+}
+
 /// Nothing of the session is left.
 pub(crate) fn remove(data: &Path, session: &SessionId) -> io::Result<()> {
     records::remove(&directory(data), session)

@@ -2,6 +2,8 @@
 //!
 //! Lines have the ids that they had then, so that a reader who was cut off by the end goes on after the last one.
 //!
+//! A session that its broker has ended may have its container here for a while yet: then its log is to come.
+//!
 //! **What it does not know:** who may ask (the broker does), whether the session is really over.
 
 use super::cursor::unix_ns;
@@ -21,6 +23,9 @@ use nearlight_protocol::problem::ProblemType;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+
+/// Seconds after which a job that was asked to end may be gone.
+const TAKEN_APART_RETRY_S: u32 = 2;
 
 /// What one tunnel to a session that is over leads to.
 #[derive(Debug)]
@@ -64,8 +69,21 @@ impl EndedInside {
     async fn read(&self, asked: &Asked) -> Result<Response<Body>, ProblemResponse> {
         let wish = Wish::asked(asked)?;
         let place = one_of(&self.readers, "readers of its log", LOG_READERS_MAX)?;
+        let kept = self.kept().await?;
+        Ok(lines::answer_ended(kept, wish, place))
+    }
+
+    /// The log, or why there is none.
+    async fn kept(&self) -> Result<Kept, ProblemResponse> {
+        // Looked at first: what goes between the two has kept its log.
+        let is_to_come = self.logs.is_to_come(&self.session);
         match self.logs.log_of(&self.session).await {
-            Ok(Some(kept)) => Ok(lines::answer_ended(kept, wish, place)),
+            Ok(Some(kept)) => Ok(kept),
+            Ok(None) if is_to_come => Err(ProblemResponse::new(
+                ProblemType::JobNotReady,
+                "The job is over, and its node is still taking it apart. Its log is there after that.",
+            )
+            .retry_after_s(TAKEN_APART_RETRY_S)),
             Ok(None) => Err(swept(self.logs.bounds())),
             Err(error) => {
                 tracing::error!(session_id = %self.session, %error, "cannot read the log of a job that is over");
@@ -139,6 +157,28 @@ async fn next_since(kept: &mut Kept, since_s: u32) -> io::Result<Option<(Source,
 mod test {
     use super::*;
     use futures_util::TryStreamExt;
+
+    #[tokio::test]
+    async fn a_log_is_to_come_while_its_job_is_taken_apart_and_not_after() {
+        let data = tempfile::tempdir().unwrap();
+        let inside = EndedInside {
+            logs: EndedLogs::new(data.path(), Bounds { days: 1, mib: 8 }),
+            session: nearlight_kit::ids::session(),
+            readers: Arc::new(Semaphore::new(1)),
+        };
+        let why = async || inside.kept().await.unwrap_err().problem().name;
+        assert_eq!(why().await, ProblemType::SessionEnded);
+        let records = data.path().join("jobs");
+        std::fs::create_dir(&records).unwrap();
+        let record = records.join(format!("{}.json", inside.session));
+        std::fs::write(&record, "{}").unwrap();
+        assert_eq!(why().await, ProblemType::JobNotReady);
+        // Kept before its container is removed, it is read at once.
+        inside.logs.put(&inside.session, &[]).unwrap();
+        assert!(inside.kept().await.is_ok());
+        std::fs::remove_file(&record).unwrap();
+        assert!(inside.kept().await.is_ok());
+    }
 
     #[tokio::test]
     async fn a_kept_log_is_cut_as_an_engine_cuts_it() {
