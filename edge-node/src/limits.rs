@@ -109,6 +109,9 @@ pub(crate) const ENDED_LOGS_GATHERED_MAX: usize = 4;
 pub(crate) const ENDED_LOGS_SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// Tunnels to them at a time: they are none of a job that runs.
 pub(crate) const ENDED_TUNNELS_MAX: usize = 32;
+/// For which one of these is there, and what is read over it: the largest log by 28 kB a second. Who takes longer has
+/// the rest after the last line, and who waits for a place gets one.
+pub(crate) const ENDED_TUNNEL_FOR: Duration = Duration::from_secs(300);
 /// Largest /etc/passwd of an image that is read.
 pub(crate) const PASSWD_BYTES_MAX: usize = 256 * 1024;
 /// Between two checks of a job that has yet to be healthy: it should be seen as soon as it is.

@@ -3,7 +3,7 @@
 use super::dial::Socket;
 use super::{Endpoints, Entrance, Inside, Way, proxy};
 use crate::job::ended_logs::{Bounds, EndedLogs};
-use crate::limits::{DRAIN_STOP_GRACE, ENDED_TUNNELS_MAX};
+use crate::limits::{DRAIN_STOP_GRACE, ENDED_TUNNEL_FOR, ENDED_TUNNELS_MAX};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -140,7 +140,7 @@ enum To {
 }
 
 impl Tunnels {
-    /// The tunnel of a session that is over: it runs until the broker has had its answers.
+    /// The tunnel of a session that is over: it runs until the broker has had its answers, or its time is over.
     fn open_ended(&self, order: OpenTunnel, place: Place) {
         let Some(ended) = &self.ended else {
             tracing::info!(session_id = %order.session, "a tunnel to a session that is over, of which nothing is kept");
@@ -150,12 +150,19 @@ impl Tunnels {
         let (way, shutdown) = (self.way.clone(), self.shutdown.clone());
         self.shutdown.spawn(async move {
             let stop = shutdown.token();
+            let closed = CancellationToken::new();
             let served = async {
                 let stream = way.dial(&order).await?;
-                serve(stream, to, CancellationToken::new(), &shutdown).await
+                serve(stream, to, closed.clone(), &shutdown).await
+            };
+            let late = async {
+                tokio::time::sleep(ENDED_TUNNEL_FOR).await;
+                closed.cancel();
+                std::future::pending().await
             };
             let ended = tokio::select! {
                 ended = served => ended,
+                ended = late => ended,
                 () = gone(&stop) => Ok(()),
             };
             if let Err(error) = ended {

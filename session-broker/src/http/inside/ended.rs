@@ -38,8 +38,8 @@ const AWAY_RETRY_S: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) place: Place,
-    /// In words: when it ended, until when its log is kept.
-    away: String,
+    /// In words: until when its log is kept.
+    until: String,
 }
 
 impl Of {
@@ -124,12 +124,8 @@ impl Api {
             || "for as long as its operator has set".to_owned(),
             |until| format!("until {} at the longest", rfc3339(until)),
         );
-        let away = format!(
-            "The job is over, and the node that had it last ({node}) is away. It keeps the log {until}; ask \
-             again once it is back."
-        );
         let place = Place::of_ended(row.id, node);
-        Ok(Ended { place, away })
+        Ok(Ended { place, until })
     }
 
     /// The other broker that the node is attached to, if that may be asked.
@@ -156,14 +152,24 @@ impl Api {
 }
 
 impl Ended {
-    /// A refusal that says more of a node that is away.
-    pub(super) fn explain(&self, refusal: Refusal) -> Refusal {
-        match refusal.problem().name {
-            ProblemType::NodeUnreachable => {
-                ProblemResponse::new(ProblemType::NodeUnreachable, self.away.clone())
-                    .retry_after_s(AWAY_RETRY_S)
+    /// A refusal that says more of a node that does not answer.
+    pub(super) fn explain(&self, api: &Api, refusal: Refusal) -> Refusal {
+        let node = &self.place.node;
+        let detail = match refusal.problem().name {
+            ProblemType::NodeUnreachable if api.sessions.directory().stream(node).is_some() => {
+                format!(
+                    "The job is over, and the node that had it last ({node}) is here and opens no way to its log \
+                     now: as many as it takes may be read. It keeps the log {}; ask again.",
+                    self.until
+                )
             }
-            _ => refusal,
-        }
+            ProblemType::NodeUnreachable => format!(
+                "The job is over, and the node that had it last ({node}) is away. It keeps the log {}; ask \
+                 again once it is back.",
+                self.until
+            ),
+            _ => return refusal,
+        };
+        ProblemResponse::new(ProblemType::NodeUnreachable, detail).retry_after_s(AWAY_RETRY_S)
     }
 }

@@ -81,10 +81,12 @@ async fn read_ended(
     let ended = api.ended_job(&caller, &id, of).await?;
     if let Some(holder) = api.other_broker_of(&ended.place.node, &request) {
         let answered = api.logs_from_other(&holder, &id, request).await;
-        return answered.map_err(|refusal| ended.explain(refusal));
+        return answered.map_err(|refusal| ended.explain(&api, refusal));
     }
     let asked = api.ask_inside(&ended.place, INSIDE_LOGS, asked_of_node(&request)?);
-    let answered = asked.await.map_err(|refusal| ended.explain(refusal))?;
+    let answered = asked
+        .await
+        .map_err(|refusal| ended.explain(&api, refusal))?;
     lines(api, caller, &id, answered).await
 }
 
