@@ -6,10 +6,11 @@
 //!    |  ^                           |
 //!    |  `--somebody disputes it-----'
 //!    |-- each piece was taken, of a pass ------> gone: nobody says of a pass that nothing was shown
-//!    `-- no log has its receipt after a day ---> gone
+//!    `-- no log has its receipt after a day ---> gone, unless it was taken before
 //! ```
 //!
-//! One file a receipt, `LEAF.fail.due` and the like: the receipt and its pieces, each after its length.
+//! One file a receipt, `LEAF.fail.due` and the like: the receipt and its pieces, each after its length. What is due again is
+//! `again`. Whatever cannot be read or put at this moment waits, and what is behind it has its turn.
 //!
 //! **Invariants.** A receipt is placed only once what it rests on is synced here: neither a kill nor a reboot, nor a broker that is
 //! full or loses things, leaves a checker without what shows that it is right. What is here has a bound in bytes and days.
@@ -31,6 +32,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 const DIR: &str = "evidence";
+/// What files in their states end with.
+const DUE: &str = "due";
+const TAKEN: &str = "taken";
+const AGAIN: &str = "again";
 /// Room for it: some 450 openings of full size.
 const BYTES_MAX: u64 = 8 << 30;
 /// The time in which one can dispute, as brokers keep evidence.
@@ -41,6 +46,8 @@ const UNPLACED_FOR: Duration = Duration::from_secs(24 * 3600);
 const EVERY: Duration = Duration::from_secs(2);
 /// Between two looks whether a failure is disputed.
 const DISPUTES_EVERY: Duration = Duration::from_secs(3600);
+/// Tries of a piece in a row, until others have their turn.
+const TRIES: u32 = 6;
 /// Between two such questions: hundreds at once are more than one address may ask.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -60,6 +67,8 @@ struct Bundle {
     leaf: String,
     fails: bool,
     is_due: bool,
+    /// Whether it was taken before, and is due again.
+    was_taken: bool,
     bytes: u64,
     at: SystemTime,
 }
@@ -70,6 +79,8 @@ enum Put {
     Taken,
     /// No log has the receipt, or not yet.
     Unplaced,
+    /// It could not be read or put now: nothing is known of it.
+    Later,
     /// This copy stops.
     Stopped,
 }
@@ -112,7 +123,7 @@ impl Evidence {
             return Ok(());
         }
         let leaf = hex(&tree::leaf(receipt));
-        let path = self.path(&leaf, fails, true);
+        let path = self.path(&leaf, fails, DUE);
         let file = |source| Failure::File {
             path: path.clone(),
             source,
@@ -133,28 +144,32 @@ impl Evidence {
     pub fn put(&self, broker: &Broker, wait: impl Fn(Duration) -> bool) {
         let mut looked = Instant::now();
         let mut known = HashSet::new();
-        // Receipts that the log did not have: how often, and when the next look is.
-        let mut unplaced: HashMap<String, (u32, Instant)> = HashMap::new();
+        // What was not taken: how often, and when the next try is.
+        let mut later: HashMap<String, (u32, Instant)> = HashMap::new();
         self.see_disputes(broker, &mut known, &wait);
         loop {
             for bundle in self.all().into_iter().filter(|of| of.is_due) {
-                let waits = unplaced.get(&bundle.leaf);
+                let waits = later.get(&bundle.leaf);
                 if waits.is_some_and(|(_, next)| Instant::now() < *next) {
                     continue;
                 }
                 match self.put_one(broker, &bundle, &wait) {
-                    Put::Taken => self.taken(&bundle),
-                    Put::Unplaced if is_over(&bundle, UNPLACED_FOR) => {
+                    Put::Taken => {
+                        later.remove(&bundle.leaf);
+                        self.taken(&bundle);
+                    }
+                    Put::Unplaced if !bundle.was_taken && is_over(&bundle, UNPLACED_FOR) => {
                         tracing::warn!(
                             leaf = bundle.leaf,
                             "no log has the receipt; its evidence goes"
                         );
+                        later.remove(&bundle.leaf);
                         self.remove(&bundle);
                     }
-                    Put::Unplaced => {
+                    Put::Unplaced | Put::Later => {
                         let failed = waits.map_or(1, |(failed, _)| failed + 1);
                         let next = Instant::now() + backoff(failed, rand::random());
-                        unplaced.insert(bundle.leaf, (failed, next));
+                        later.insert(bundle.leaf, (failed, next));
                     }
                     Put::Stopped => return,
                 }
@@ -178,21 +193,32 @@ impl Evidence {
         if matches!(broker.has(&bundle.leaf), Ok(false)) {
             return Put::Unplaced;
         }
-        let Some(pieces) = fs::read(&bundle.path).ok().and_then(|of| pieces(&of)) else {
-            tracing::error!(file = %bundle.path.display(), "evidence cannot be read; it stays where it is");
-            return Put::Unplaced;
+        let read = fs::read(&bundle.path);
+        let read = read.and_then(|of| pieces(&of).ok_or(io::ErrorKind::InvalidData.into()));
+        let pieces = match read {
+            Ok(pieces) => pieces,
+            Err(error) => {
+                tracing::error!(%error, file = %bundle.path.display(), "evidence cannot be read; it stays where it is");
+                return Put::Later;
+            }
         };
         for piece in pieces {
             let mut failed = 0;
             loop {
                 match broker.put_evidence(&piece, Some(&bundle.leaf)) {
                     Ok(()) | Err(Refused::Said(ProblemType::EvidenceExpired, _)) => break,
-                    Err(Refused::Said(ProblemType::ReceiptRefused, _)) => return Put::Unplaced,
+                    // A log that does not have the receipt has nothing that names the piece.
+                    Err(Refused::Said(ProblemType::ReceiptRefused | ProblemType::NotFound, _)) => {
+                        return Put::Unplaced;
+                    }
                     Err(error) => {
                         if failed == 0 {
                             tracing::warn!(%error, leaf = bundle.leaf, "evidence is not taken yet");
                         }
                         failed += 1;
+                        if failed == TRIES {
+                            return Put::Later;
+                        }
                         if wait(backoff(failed, rand::random())) {
                             return Put::Stopped;
                         }
@@ -217,7 +243,7 @@ impl Evidence {
             match broker.about(&bundle.leaf) {
                 Ok(later) if later.iter().any(|leaf| !known.contains(leaf)) => {
                     known.extend(later);
-                    let due = self.path(&bundle.leaf, bundle.fails, true);
+                    let due = self.path(&bundle.leaf, bundle.fails, AGAIN);
                     if let Err(error) = fs::rename(&bundle.path, due) {
                         tracing::warn!(%error, leaf = bundle.leaf, "evidence is not put again");
                     }
@@ -235,7 +261,7 @@ impl Evidence {
         if !bundle.fails {
             return self.remove(bundle);
         }
-        let taken = self.path(&bundle.leaf, true, false);
+        let taken = self.path(&bundle.leaf, true, TAKEN);
         if let Err(error) = fs::rename(&bundle.path, taken) {
             tracing::warn!(%error, leaf = bundle.leaf, "evidence that was taken is put once more");
         }
@@ -275,9 +301,8 @@ impl Evidence {
         all
     }
 
-    fn path(&self, leaf: &str, fails: bool, is_due: bool) -> PathBuf {
+    fn path(&self, leaf: &str, fails: bool, state: &str) -> PathBuf {
         let finding = if fails { "fail" } else { "pass" };
-        let state = if is_due { "due" } else { "taken" };
         self.dir.join(format!("{leaf}.{finding}.{state}"))
     }
 }
@@ -291,9 +316,10 @@ fn bundle(entry: &fs::DirEntry) -> Option<Bundle> {
         "pass" => false,
         _ => return None,
     };
-    let is_due = match (parts.next()?, parts.next()) {
-        ("due", None) => true,
-        ("taken", None) => false,
+    let (is_due, was_taken) = match (parts.next()?, parts.next()) {
+        (DUE, None) => (true, false),
+        (TAKEN, None) => (false, true),
+        (AGAIN, None) => (true, true),
         _ => return None,
     };
     let known = entry.metadata().ok()?;
@@ -302,6 +328,7 @@ fn bundle(entry: &fs::DirEntry) -> Option<Bundle> {
         leaf,
         fails,
         is_due,
+        was_taken,
         bytes: known.len(),
         at: known.modified().ok()?,
     })

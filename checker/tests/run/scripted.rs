@@ -55,6 +55,8 @@ pub(crate) struct Script {
     pub(crate) alive: Option<(u16, Value)>,
     /// Pieces of evidence that it takes before it is away.
     pub(crate) room: usize,
+    /// Leaves that its log does not have: it says so of their pieces, and otherwise not.
+    pub(crate) unplaced: Vec<String>,
     /// What the log has about any receipt.
     pub(crate) about: Vec<Value>,
     /// The log, if it has one.
@@ -212,6 +214,10 @@ impl Scripted {
             path if path.ends_with("/alive") => script.alive.clone(),
             "/v1/receipts" => Some((201, json!({ "index": 1, "leaf": "ab".repeat(32) }))),
             path if path.starts_with("/v1/evidence/") => {
+                if script.unplaced.iter().any(|leaf| path.ends_with(leaf)) {
+                    let none = "No receipt in the log names that evidence.";
+                    return Some((404, problem("not-found", none)));
+                }
                 script.room = script.room.checked_sub(1)?;
                 Some((204, Value::Null))
             }
