@@ -45,6 +45,9 @@ const OPENED_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks whether the log's operator has named this witness.
 const NAMED_EVERY: Duration = Duration::from_secs(600);
 
+/// Between two such looks after one that a line was not taken, or that the head is not the log's.
+const DOUBTS_EVERY: Duration = Duration::from_secs(60);
+
 /// Whom the log's key is believed of.
 #[derive(Clone, Debug)]
 pub enum Pinned {
@@ -85,6 +88,8 @@ pub struct Witness {
     pinned: Pinned,
     /// The log, once the operator's policy has named this witness.
     log: Option<VerifierKey>,
+    /// When it was asked last whether that is so still: the answer is the whole directory.
+    doubted: Option<Instant>,
     /// The last line that was taken, and when.
     handed_in: Option<(Checkpoint, Instant)>,
     /// What was said last of a look that came to nothing: once is enough.
@@ -120,6 +125,7 @@ impl Witness {
             kept,
             pinned,
             log: None,
+            doubted: None,
             handed_in: None,
             said: String::new(),
         }
@@ -205,7 +211,7 @@ impl Witness {
         if let Err(error) = broker.cosigned(&line.to_string()) {
             // Perhaps it is named no more.
             if matches!(error, Refused::Said(ProblemType::BadRequest, _)) {
-                self.log = None;
+                self.doubt();
             }
             return Err(error.into());
         }
@@ -242,6 +248,14 @@ impl Witness {
         }
     }
 
+    /// Asks again whether the log's operator names it, and who the log is; but not at each look.
+    fn doubt(&mut self) {
+        if self.doubted.is_none_or(|at| at.elapsed() >= DOUBTS_EVERY) {
+            self.doubted = Some(Instant::now());
+            self.log = None;
+        }
+    }
+
     fn is_handed_in(&self, candidate: &Candidate) -> bool {
         let Some((head, at)) = &self.handed_in else {
             return false;
@@ -261,7 +275,7 @@ impl Witness {
         };
         match why {
             // The log may have another name since.
-            NotCosigned::Head(_) => self.log = None,
+            NotCosigned::Head(_) => self.doubt(),
             // The log has to know that it signed more than it has; what it says to that changes nothing here.
             NotCosigned::Behind { .. } => {
                 let last = self.kept.last(log, now_s);
