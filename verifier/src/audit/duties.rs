@@ -294,13 +294,24 @@ impl Seats<'_> {
             .seat(check.porc, node, &check.issuer, check.at, value)
     }
 
+    /// Whether nobody could decide about the node in a round: whoever was there was assigned then, though none was due.
+    fn lacks_committee(&self, round: u64, node: &KeyId) -> bool {
+        let drawn = self.values.get(&round).map(|value| Drawn {
+            round,
+            value: *value,
+        });
+        drawn.is_some_and(|drawn| self.panel.has_committee(&drawn, node) == Ok(false))
+    }
+
     /// What each round comes to by those who have a seat in it.
     fn rounds(&self, history: &History<'_>, findings: &mut Vec<Finding>) -> Vec<RoundHeld> {
         let node = history.node();
         let mut of_round: BTreeMap<(u64, &str), Vec<Seated<'_>>> = BTreeMap::new();
         for check in history.checks().filter(|check| check.is_admitted) {
             let seat = self.of(&check, &node);
-            if let Err(why) = seat {
+            if let Err(why) = seat
+                && !(why == Unseated::NotDue && self.lacks_committee(check.porc.round, &node))
+            {
                 findings.push(Finding {
                     oddity: Oddity::Unassigned,
                     entries: vec![check.index],

@@ -6,8 +6,8 @@
 //!   node's key and operator ----------------------'
 //! ```
 //!
-//! A seat is a place in that order, in a round in which a check of the node was due ([`super::schedule`]), of a key that was there
-//! when it began, and for what was said in the round's time. Who has missed, and who was asked to stand in, is on no record that everybody has;
+//! A seat is a place in that order; of a pass or a fail in a round in which a check of the node was due ([`super::schedule`]), of
+//! a key that was there when it began, and for what was said in the round's time. Who has missed, and who was asked to stand in, is on no record that everybody has;
 //! so everybody has a seat who could have been asked, and [`super::verdict::counted`] takes those in front first.
 //!
 //! **Invariants.** A seat follows from what a receipt says, the anchor and the directory; a later edition of the
@@ -21,7 +21,7 @@ use crate::beacon::anchor::Anchor;
 use crate::key::KeyId;
 use crate::log::tree::Hash;
 use crate::receipt::directory::{Directory, Role};
-use crate::receipt::predicate::Porc;
+use crate::receipt::predicate::{Finding, Porc};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -132,6 +132,16 @@ impl Panel<'_> {
         Ok((KeyId(set_root(&set)), order))
     }
 
+    /// Whether there was a committee for the node when a round began. Without one whoever is there may look at it, and no
+    /// round comes to anything.
+    ///
+    /// # Errors
+    /// [`Unseated::NoRound`] and [`Unseated::NoNode`].
+    pub fn has_committee(&self, drawn: &Drawn, node: &KeyId) -> Result<bool, Unseated> {
+        let (_, order) = self.whole_order(drawn, node)?;
+        Ok(order.len() >= self.committee)
+    }
+
     /// Whether a check of the node's capacity is due in a round, and why.
     ///
     /// # Errors
@@ -184,10 +194,14 @@ impl Panel<'_> {
             round: porc.round,
             value,
         };
-        self.due(&drawn, node)?;
-        let began_s = chain.begins_ms(drawn.round) / 1000;
-        if !schedule::is_in_time((at.issued_at_s, at.told_s), began_s, self.capacity_s) {
-            return Err(Unseated::OutOfTime);
+        // Who can say nothing may do so of any round: that a node is not there is found where no more than that was asked, and
+        // nobody gains by choosing the round of what weighs nothing.
+        if porc.finding != Finding::Inconclusive {
+            self.due(&drawn, node)?;
+            let began_s = chain.begins_ms(drawn.round) / 1000;
+            if !schedule::is_in_time((at.issued_at_s, at.told_s), began_s, self.capacity_s) {
+                return Err(Unseated::OutOfTime);
+            }
         }
         let (root, order) = self.order(&drawn, node)?;
         if root != porc.checkers {

@@ -19,7 +19,7 @@ pub(super) const ROUNDS: u64 = 36;
 /// Who runs the node: whose group is due by the schedule.
 const HOST: &str = "host";
 
-/// A network of eight checkers, its referee, and the node.
+/// A network of checkers, its referee, and the node.
 pub(super) struct World {
     network: Network,
     pub(super) now_s: u64,
@@ -35,8 +35,13 @@ pub(super) struct Played {
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::of(8)
+    }
+
+    /// A network of so many checkers.
+    pub(super) fn of(checkers: u8) -> Self {
         let for_ever = (0, START_S * 2);
-        let mut keys: Vec<_> = (10..18)
+        let mut keys: Vec<_> = (10..10 + checkers)
             .map(|n| listed(&key(n).public(), Role::Checker, &format!("op{n}"), for_ever))
             .collect();
         keys.push(listed(&key(4).public(), Role::Referee, "broker", for_ever));
@@ -91,13 +96,24 @@ impl World {
             entries: Vec::new(),
             order: order.clone(),
         };
-        for (place, checker) in (0_u32..).zip(&order[..COMMITTEE]) {
+        for (place, checker) in (0_u32..).zip(order.iter().take(COMMITTEE)) {
             let entry = self.check(number, checker, Found::Pass);
             let leaf = hex(&leaf(&entry));
             played.row(place, checker, ("done", "", &leaf));
             played.entries.push(entry);
         }
         played
+    }
+
+    /// A round in which the first of the order finds that the node is not there.
+    pub(super) fn unreachable(&self, number: u64) -> Played {
+        let played = self.played(number);
+        let entry = self.check(number, &played.order[0], Found::Inconclusive);
+        Played {
+            told: self.told(number),
+            entries: vec![entry],
+            ..played
+        }
     }
 
     fn told(&self, number: u64) -> Value {

@@ -33,6 +33,34 @@ fn a_check_that_was_not_due_weighs_nothing() {
     assert!(words[0].contains("no check of the node was due in that round"));
 }
 
+/// A node that was off is found so by whoever asks whether it is there, in a round in which nothing else was asked.
+#[test]
+fn silence_in_a_quiet_round_is_nobodys_fault() {
+    let world = World::new();
+    let mut all = world.all();
+    let quiet = (3..ROUNDS).find(|round| !world.due().contains(round));
+    let quiet = quiet.unwrap();
+    all.push(world.unreachable(quiet));
+    all.sort_by_key(|of| of.number);
+    let audit = world.audit(&mut world.log(&all), Rounds::UntilNow);
+    assert_eq!(audit.verdict, Verdict::Clean, "{:?}", audit.findings);
+    let of_it = audit.rounds.iter().find(|of| of.round == quiet).unwrap();
+    assert_eq!((of_it.state, of_it.entries.len()), ("open", 1));
+}
+
+/// Of two checkers no committee is made: that they looked, as they were asked to, is nothing odd.
+#[test]
+fn checkers_who_are_no_committee_may_look_in_any_round() {
+    let world = World::of(2);
+    let mut all = world.all();
+    let quiet = (3..ROUNDS).find(|round| !world.due().contains(round));
+    all.push(world.played(quiet.unwrap()));
+    all.sort_by_key(|of| of.number);
+    let audit = world.audit(&mut world.log(&all), Rounds::UntilNow);
+    assert_eq!(words_of(&audit, Oddity::Unassigned), [""; 0]);
+    assert!(audit.rounds.iter().all(|of| of.state == "open"));
+}
+
 /// The first round's receipts stand behind those of the last: nobody could dispute them any more.
 #[test]
 fn a_check_that_comes_when_its_round_is_over_weighs_nothing() {

@@ -196,6 +196,42 @@ fn a_check_counts_in_a_round_that_was_due_of_a_key_that_was_there_and_in_its_tim
     );
 }
 
+/// That a node is not there is said by whoever asked, in rounds in which nothing else was asked.
+#[test]
+fn who_can_say_nothing_has_a_seat_in_any_round_by_the_order_alone() {
+    let network = network();
+    let node = key(30).public().id();
+    let began_s = |round| network.anchor.begins_ms(round) / 1000;
+    let quiet = |round: &u64| {
+        let value = network.value(*round).unwrap();
+        let drawn = Drawn {
+            round: *round,
+            value,
+        };
+        panel(&network).due(&drawn, &node) == Err(Unseated::NotDue)
+    };
+    let quiet = (12..40).find(quiet).unwrap();
+    let seats = |finding: Finding| {
+        let porc = Porc {
+            round: quiet,
+            beacon: KeyId(network.value(quiet).unwrap()),
+            checkers: KeyId(set_root(&set_of(&network.directory, began_s(quiet)))),
+            ..porc(finding)
+        };
+        let at = SaidAt {
+            issued_at_s: began_s(quiet) + 30,
+            told_s: began_s(quiet) + 30,
+        };
+        let seat = |n: u8| {
+            let issuer = key(n).public().id();
+            panel(&network).seat(&porc, &node, &issuer, at, |round| network.value(round))
+        };
+        (1..=20).filter(|n| seat(*n).is_ok()).count()
+    };
+    assert_eq!(seats(Finding::Inconclusive), 5, "nobody else");
+    assert_eq!((seats(Finding::Pass), seats(Finding::Fail)), (0, 0));
+}
+
 /// Twenty of a hundred checkers collude. They are a whole committee, and so can decide a round, as often as three drawn of
 /// a hundred are all of twenty: 0.71 % of rounds. In 49.2 % at least one of them sits in it, and can do no more than split it.
 #[test]
