@@ -442,13 +442,13 @@ def verify(raw, proof, rules, keys, later):
                 return "REVOKED"
         elif what == "dispute/v1" and target == mine:
             concerns = other["issuer"] in (about, head["issuer"]) or role == "broker"
-            if kind != "porc/v1" or not concerns or other["issued_at_s"] > head["issued_at_s"] + 30 * 86400:
+            if kind != "porc/v1" or not concerns:
                 continue
             ends = [b for _, _, _, w, b, r in entries
                     if w == "verdict/v1" and r == "referee" and b["dispute"] == at]
             if ends and head["issuer"] in ends[0]["liars"]:
                 return "REVOKED"
-            if not ends:
+            if not ends and other["issued_at_s"] <= head["issued_at_s"] + 30 * 86400:
                 outcome = "DISPUTED"
     return outcome
 

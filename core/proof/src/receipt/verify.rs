@@ -461,15 +461,18 @@ fn revokes(later: &Later, from_s: u64, target: &KeyId, receipt: &Statement) -> b
     may && (subject == target || key)
 }
 
-/// Whether an entry contests a receipt: a dispute over a check, of whom that concerns (the node, who issued it, or a broker),
-/// and not after any time in which one may. Others would contest for ever what nobody decides.
+/// Whether an entry contests a receipt: a dispute over a check, of whom that concerns (the node, who issued it, or a broker).
 fn contests(later: &Later, receipt: &Statement) -> bool {
-    let (said, head) = (&later.statement.head, &receipt.head);
-    let concerns = [receipt.subject.sha256, head.issuer].contains(&said.issuer);
-    let last_s = head.issued_at_s.saturating_add(DISPUTE_DAYS_MAX * DAY_S);
-    matches!(receipt.predicate, Predicate::Porc(_))
-        && (concerns || later.role == Role::Broker)
-        && said.issued_at_s <= last_s
+    let said = &later.statement.head;
+    let concerns = [receipt.subject.sha256, receipt.head.issuer].contains(&said.issuer);
+    matches!(receipt.predicate, Predicate::Porc(_)) && (concerns || later.role == Role::Broker)
+}
+
+/// Whether a dispute that nobody has decided came while one may: others would contest for ever. Of one that a referee decided
+/// the broker knew that it came in time, by the log and not by the receipt's own word.
+fn is_timely(later: &Later, receipt: &Statement) -> bool {
+    let said_s = receipt.head.issued_at_s;
+    later.statement.head.issued_at_s <= said_s.saturating_add(DISPUTE_DAYS_MAX * DAY_S)
 }
 
 /// What later entries make of a receipt that verified, whose leaf is `target`; and why, as a sentence.
@@ -503,8 +506,10 @@ pub fn judge<L: Borrow<Later>>(
                     Some(verdict) if verdict.liars.contains(&receipt.head.issuer) => {
                         return (Outcome::Revoked, "a dispute over it was upheld");
                     }
-                    Some(_) => {}
-                    None => outcome = (Outcome::Disputed, "a dispute over it is open"),
+                    None if is_timely(entry, receipt) => {
+                        outcome = (Outcome::Disputed, "a dispute over it is open");
+                    }
+                    Some(_) | None => {}
                 }
             }
             _ => {}

@@ -425,6 +425,41 @@ fn only_whom_it_concerns_contests_a_check_and_in_time() {
     }
 }
 
+/// Who dates a fail back to when nobody could dispute it any more is a liar all the same.
+#[test]
+fn what_a_referee_decided_counts_whenever_the_receipt_says_that_it_was() {
+    let read = |bytes: &[u8]| Statement::parse(&Envelope::parse(bytes).unwrap()).unwrap();
+    let contested = check();
+    let target = KeyId(leaf(&contested));
+    let later = |at: u8, issuer: u8, role, predicate| {
+        let mut said = statement(issuer, target, Countersign::None, predicate);
+        said.head.issued_at_s += 31 * 24 * 3600;
+        Later {
+            leaf: KeyId([at; 32]),
+            statement: said,
+            role,
+        }
+    };
+    let claim = Predicate::Dispute(Dispute {
+        claim: "no".to_owned(),
+        deadline_s: 1,
+    });
+    let ends = Predicate::Verdict(Verdict {
+        receipts: vec![target],
+        dispute: Some(KeyId([1; 32])),
+        finding: Finding::Fail,
+        score_permille: 0,
+        liars: vec![secret(CHECKER).public().id()],
+        step: "tile 3 of frame 2".to_owned(),
+        reason: "re-executed".to_owned(),
+    });
+    let dispute = later(1, NODE, Role::Node, claim);
+    let verdict = later(2, REFEREE, Role::Referee, ends);
+    let outcome = |later: &[&Later]| judge(&target, &read(&contested), later).0;
+    assert_eq!(outcome(&[&dispute]), Outcome::Valid, "too late, and open");
+    assert_eq!(outcome(&[&dispute, &verdict]), Outcome::Revoked);
+}
+
 /// What is known to have been admitted is asked everything but for its signatures.
 #[test]
 fn an_entry_that_was_admitted_is_read_again_without_its_signatures() {
