@@ -46,6 +46,8 @@ const UNPLACED_FOR: Duration = Duration::from_secs(24 * 3600);
 const EVERY: Duration = Duration::from_secs(2);
 /// Between two looks whether a failure is disputed.
 const DISPUTES_EVERY: Duration = Duration::from_secs(3600);
+/// Such questions until what is due has its turn.
+const ASKED_AT_ONCE: usize = 20;
 /// Tries of a piece in a row, until others have their turn.
 const TRIES: u32 = 6;
 /// Between two such questions: hundreds at once are more than one address may ask.
@@ -142,12 +144,13 @@ impl Evidence {
 
     /// Puts what is due beside the log, until `wait` says that it is to stop.
     pub fn put(&self, broker: &Broker, wait: impl Fn(Duration) -> bool) {
-        let mut looked = Instant::now();
+        let (mut looked, mut asked_of) = (Instant::now(), self.answered());
         let mut known = HashSet::new();
         // What was not taken: how often, and when the next try is.
         let mut later: HashMap<String, (u32, Instant)> = HashMap::new();
-        self.see_disputes(broker, &mut known, &wait);
         loop {
+            let now = asked_of.len().min(ASKED_AT_ONCE);
+            self.see_disputes(broker, &mut known, (asked_of.drain(..now), &wait));
             for bundle in self.all().into_iter().filter(|of| of.is_due) {
                 let waits = later.get(&bundle.leaf);
                 if waits.is_some_and(|(_, next)| Instant::now() < *next) {
@@ -178,9 +181,8 @@ impl Evidence {
                 .iter()
                 .filter(|of| is_over(of, KEPT_FOR))
                 .for_each(|of| self.remove(of));
-            if looked.elapsed() >= DISPUTES_EVERY {
-                looked = Instant::now();
-                self.see_disputes(broker, &mut known, &wait);
+            if asked_of.is_empty() && looked.elapsed() >= DISPUTES_EVERY {
+                (looked, asked_of) = (Instant::now(), self.answered());
             }
             if wait(EVERY) {
                 return;
@@ -234,9 +236,9 @@ impl Evidence {
         &self,
         broker: &Broker,
         known: &mut HashSet<String>,
-        wait: &impl Fn(Duration) -> bool,
+        (bundles, wait): (impl Iterator<Item = Bundle>, &impl Fn(Duration) -> bool),
     ) {
-        for bundle in self.all().into_iter().filter(|of| !of.is_due) {
+        for bundle in bundles {
             if wait(PACE) {
                 return;
             }
@@ -255,6 +257,11 @@ impl Evidence {
                 }
             }
         }
+    }
+
+    /// What was taken, and may be disputed.
+    fn answered(&self) -> Vec<Bundle> {
+        self.all().into_iter().filter(|of| !of.is_due).collect()
     }
 
     fn taken(&self, bundle: &Bundle) {
