@@ -9,8 +9,7 @@ use super::problem::{
     Refusal, bad_request, forbidden, node_unreachable, not_found, store_failed, too_many,
 };
 use crate::access::Permission;
-use crate::checks::is_probe;
-use crate::ledger::{AssignmentQuery, AssignmentRow};
+use crate::ledger::AssignmentQuery;
 use crate::probes::{Full, Reason, STEP_WITHIN};
 use crate::tunnels::{Busy, Place, TunnelError};
 use axum::Json;
@@ -20,7 +19,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use nearlight_kit::problem::ProblemResponse;
-use nearlight_proof::porc::schedule::{CPU, Due};
+use nearlight_proof::porc::schedule::{CPU, Due, Duty};
 use nearlight_protocol::control::is_device_id;
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::identity::AuditAction;
@@ -245,21 +244,19 @@ impl Api {
             return Ok(Reason::Own);
         };
         let now_ms = self.clock.unix_ms();
-        let of = AssignmentQuery::Due {
+        let duty = Due {
+            duty: Duty::Capacity,
+            gpu: gpu.unwrap_or(CPU).to_owned(),
+        };
+        // That row alone: of all that is due a page has what ends first, and this may be behind it.
+        let of = AssignmentQuery::DueOf {
             checker: checker.key_id,
+            node: node.clone(),
+            duty: duty.name(),
             now_ms,
         };
         let rows = checks.assignments(of).await.map_err(|e| store_failed(&e))?;
-        let is_it = |row: &AssignmentRow| {
-            let due = Due::of_name(&row.duty).filter(|_| is_probe(row));
-            row.node == *node && due.is_some_and(|due| due.gpu == gpu.unwrap_or(CPU))
-        };
-        let until_ms = rows
-            .iter()
-            .filter(|row| is_it(row))
-            .map(|row| row.until_ms)
-            .max();
-        let until_ms = until_ms.ok_or_else(|| {
+        let until_ms = rows.first().map(|row| row.until_ms).ok_or_else(|| {
             forbidden("No probe of that GPU of the node is assigned to this checker now.")
         })?;
         let left = Duration::from_millis(until_ms.saturating_sub(now_ms));

@@ -215,6 +215,17 @@ pub enum AssignmentQuery {
         /// Now.
         now_ms: UnixMillis,
     },
+    /// One of those that a checker has of a node, and may do now: the one that ends last.
+    DueOf {
+        /// The checker's key id.
+        checker: String,
+        /// The node.
+        node: NodeId,
+        /// What.
+        duty: String,
+        /// Now.
+        now_ms: UnixMillis,
+    },
     /// Those of a checker that ended, newest first.
     Of {
         /// The checker's key id.

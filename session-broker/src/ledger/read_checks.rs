@@ -129,6 +129,19 @@ pub(super) async fn assignments(
         )
         .bind(checker)
         .bind(ms(now_ms)),
+        AssignmentQuery::DueOf {
+            checker,
+            node,
+            duty,
+            now_ms,
+        } => sqlx::query(
+            "SELECT * FROM assignment WHERE checker = $1 AND until_ms > $2 AND state = 'due'
+                AND due_ms <= $2 AND node_id = $3 AND duty = $4 ORDER BY until_ms DESC LIMIT 1",
+        )
+        .bind(checker)
+        .bind(ms(now_ms))
+        .bind(node.to_string())
+        .bind(duty),
         AssignmentQuery::Of { checker, max } => sqlx::query(
             "SELECT * FROM assignment WHERE checker = $1 ORDER BY until_ms DESC, node_key LIMIT $2",
         )

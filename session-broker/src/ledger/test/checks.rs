@@ -279,6 +279,41 @@ pub(super) async fn an_assignment_is_settled_once(place: Place) {
     );
 }
 
+/// However much else its checker has to do first, what is due of a node is found.
+pub(super) async fn what_is_due_of_a_node_is_found_behind_any_number(place: Place) {
+    let store = Store::open(place).await;
+    let node = nearlight_kit::ids::node();
+    let before = |n: u64| AssignmentRow {
+        round: n,
+        until_ms: 150,
+        ..assigned("alive")
+    };
+    let wanted = AssignmentRow {
+        round: 60,
+        node: node.clone(),
+        ..assigned("capacity/gpu-1")
+    };
+    let rows = (0..40).map(before).chain([wanted.clone()]).collect();
+    let assign = check(CheckChange::Assign(rows));
+    assert_eq!(store.write(assign).await, Applied::Done);
+    let ask = async |of| store.ledger.assignments(of).await.unwrap();
+    let page = AssignmentQuery::Due {
+        checker: "c".to_owned(),
+        now_ms: 100,
+    };
+    assert!(!ask(page).await.contains(&wanted), "a page has the first");
+    let due = |duty: &str, now_ms| AssignmentQuery::DueOf {
+        checker: "c".to_owned(),
+        node: node.clone(),
+        duty: duty.to_owned(),
+        now_ms,
+    };
+    assert_eq!(ask(due("capacity/gpu-1", 100)).await, [wanted]);
+    assert_eq!(ask(due("capacity/gpu-1", 99)).await, []);
+    assert_eq!(ask(due("capacity/gpu-1", 200)).await, []);
+    assert_eq!(ask(due("capacity/gpu-2", 100)).await, []);
+}
+
 /// Of two players with one pass the first has a session; and what nobody could do is told apart from what was missed.
 pub(super) async fn a_stream_has_one_session_and_may_be_void(place: Place) {
     let store = Store::open(place).await;
