@@ -62,6 +62,15 @@ impl<K: Eq + Hash> RateLimit<K> {
         *bucket = next;
         Ok(())
     }
+
+    /// Gives tokens back that nothing came of.
+    pub(crate) fn give_back(&self, caller: &K, tokens: u32) {
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = full_at.get_mut(caller) {
+            let took_us = self.refill_us.saturating_mul(u64::from(tokens));
+            *bucket = MonoTime(bucket.0.saturating_sub(took_us));
+        }
+    }
 }
 
 #[cfg(test)]

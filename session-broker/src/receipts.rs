@@ -60,7 +60,6 @@ use nearlight_proof::log::note::{Algorithm, VerifierKey};
 use nearlight_proof::log::proof::LogProof;
 use nearlight_proof::log::tile::{TILE_WIDTH, Tile};
 use nearlight_proof::log::tree;
-use nearlight_proof::receipt::directory::{Directory as KeyDirectory, Role};
 use nearlight_proof::receipt::statement::Statement;
 use objects::Objects;
 use recent::Recent;
@@ -89,6 +88,9 @@ pub(crate) enum LogError {
     /// Too many entries wait.
     #[error("too many receipts wait for their place; come back in a moment")]
     Busy,
+    /// It waits too long, and may get its place yet.
+    #[error("the receipt has no place yet; come back in a moment")]
+    Late,
     /// Too much of it is read.
     #[error("too much of the log is being read; come back in a moment")]
     Crowded,
@@ -258,23 +260,6 @@ impl Receipts {
         Ok(receipts)
     }
 
-    /// Whether there is room for an entry that somebody hands in: `Err` inside after how many seconds its issuer has a share
-    /// again.
-    pub(crate) async fn room(
-        &self,
-        entry: &Entry,
-        directory: &KeyDirectory,
-    ) -> Result<Result<(), u32>, LogError> {
-        let issuer = KeyId::from_hex(entry.issuer());
-        let is = |role| issuer.is_some_and(|id| directory.find(&id, role).is_some());
-        if is(Role::Broker) || is(Role::Referee) {
-            return Ok(Ok(()));
-        }
-        let now = self.clock.now();
-        self.shares.room(&self.store, now).await?;
-        Ok(self.shares.take(entry, now))
-    }
-
     /// Appends an entry. Once this is `Ok`, nothing takes it back; the same entry has one place.
     pub(crate) async fn append(&self, entry: Entry) -> Result<Logged, LogError> {
         let (reply, answer) = oneshot::channel();
@@ -292,7 +277,7 @@ impl Receipts {
                 Ok(logged)
             }
             // It may get its place yet; who asks again gets the same.
-            Err(_elapsed) => Err(LogError::Busy),
+            Err(_elapsed) => Err(LogError::Late),
         }
     }
 

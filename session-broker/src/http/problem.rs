@@ -213,7 +213,7 @@ const LOG_RETRY_S: u32 = 2;
 
 pub(super) fn log_failed(error: LogError) -> Refusal {
     match error {
-        LogError::Busy | LogError::Crowded => too_many(LOG_RETRY_S),
+        LogError::Busy | LogError::Late | LogError::Crowded => too_many(LOG_RETRY_S),
         LogError::Store(_)
         | LogError::Ledger(_)
         | LogError::RaceLost

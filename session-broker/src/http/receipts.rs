@@ -72,12 +72,8 @@ pub(super) async fn append_receipt(
     })?;
     super::disputes::may_be_filed(&api, &entry).await?;
     let leaf = entry.leaf().to_owned();
-    let room = log
-        .room(&entry, &keys.directory)
-        .await
-        .map_err(log_failed)?;
-    room.map_err(too_many)?;
-    let logged = log.append(entry).await.map_err(log_failed)?;
+    let logged = log.append_given(entry, &keys.directory).await;
+    let logged = logged.map_err(log_failed)?.map_err(too_many)?;
     let status = match logged.is_new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,

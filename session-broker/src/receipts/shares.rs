@@ -1,15 +1,18 @@
 //! What the log takes of others: a share of bytes for each issuer, and nothing while the disk has no more than a reserve.
 //!
 //! An entry is in everybody's audit for ever, and names evidence that is kept for months: both count, by the key that signed the
-//! entry, when it is handed in. The broker's own entries (sessions, verdicts, directories) count nowhere, and have the
-//! reserve.
+//! entry, when it is handed in. What the log did not take, or had already, costs nothing. The broker's own entries (sessions,
+//! verdicts, directories) count nowhere, and have the reserve.
 //!
 //! **What it does not know:** whose keys are whose, what other brokers of the ledger took.
 
 use super::entry::Entry;
 use super::store::Store;
-use super::{LogError, blocking};
+use super::{LogError, Logged, Receipts, blocking};
+use crate::ledger::ReceiptQuery;
 use crate::rate::RateLimit;
+use nearlight_proof::key::KeyId;
+use nearlight_proof::receipt::directory::{Directory, Role};
 use nearlight_protocol::unit::MonoTime;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +37,25 @@ pub(super) struct Shares {
     free: Mutex<Option<(MonoTime, u64)>>,
 }
 
+/// What an entry takes of its issuer's share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Share {
+    issuer: String,
+    units: u32,
+}
+
+impl Share {
+    fn of(entry: &Entry) -> Self {
+        let pieces = entry.evidence.iter();
+        let pieces = pieces.map(|of| of.bytes.min(PIECE_BYTES_MAX));
+        let bytes = entry.bytes.len() as u64 + pieces.sum::<u64>();
+        Self {
+            issuer: entry.row.issuer.clone(),
+            units: u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 impl Default for Shares {
     fn default() -> Self {
         Self {
@@ -45,14 +67,14 @@ impl Default for Shares {
 
 impl Shares {
     /// Counts an entry that somebody hands in, or says after how many seconds to come back.
-    pub(super) fn take(&self, entry: &Entry, now: MonoTime) -> Result<(), u32> {
-        let pieces = entry
-            .evidence
-            .iter()
-            .map(|of| of.bytes.min(PIECE_BYTES_MAX));
-        let bytes = entry.bytes.len() as u64 + pieces.sum::<u64>();
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        self.taken.take_many(entry.row.issuer.clone(), units, now)
+    fn take(&self, entry: &Entry, now: MonoTime) -> Result<Share, u32> {
+        let share = Share::of(entry);
+        let taken = self.taken.take_many(share.issuer.clone(), share.units, now);
+        taken.map(|()| share)
+    }
+
+    fn give_back(&self, share: &Share) {
+        self.taken.give_back(&share.issuer, share.units);
     }
 
     /// Whether there is more than the reserve.
@@ -71,6 +93,48 @@ impl Shares {
             true => Ok(()),
             false => Err(LogError::Full),
         }
+    }
+}
+
+impl Receipts {
+    /// Appends an entry that somebody hands in, if there is room for it: `Err` inside after how many seconds its issuer has a
+    /// share again.
+    pub(crate) async fn append_given(
+        &self,
+        entry: Entry,
+        directory: &Directory,
+    ) -> Result<Result<Logged, u32>, LogError> {
+        let issuer = KeyId::from_hex(entry.issuer());
+        let is = |role| issuer.is_some_and(|id| directory.find(&id, role).is_some());
+        if is(Role::Broker) || is(Role::Referee) || self.stands(entry.leaf()).await? {
+            return self.append(entry).await.map(Ok);
+        }
+        let now = self.clock.now();
+        self.shares.room(&self.store, now).await?;
+        let share = match self.shares.take(&entry, now) {
+            Ok(share) => share,
+            Err(after_s) => return Ok(Err(after_s)),
+        };
+        let logged = self.append(entry).await;
+        // What is late may stand there in a moment.
+        let counts = match &logged {
+            Ok(logged) => logged.is_new,
+            Err(error) => matches!(error, LogError::Late),
+        };
+        if !counts {
+            self.shares.give_back(&share);
+        }
+        logged.map(Ok)
+    }
+
+    async fn stands(&self, leaf: &str) -> Result<bool, LogError> {
+        let of = ReceiptQuery {
+            about: None,
+            leaf: Some(leaf.to_owned()),
+            before: None,
+            max: 1,
+        };
+        Ok(!self.ledger.receipts(of).await?.is_empty())
     }
 }
 
@@ -115,12 +179,18 @@ mod test {
             (1..=350).contains(&later),
             "an opening a few minutes: {later}"
         );
-        assert_eq!(shares.take(&entry("b", 4_000, &[]), now), Ok(()));
+        assert!(shares.take(&entry("b", 4_000, &[]), now).is_ok());
         let then = MonoTime(now.0 + u64::from(later) * 1_000_000);
-        assert_eq!(shares.take(&opening, then), Ok(()));
+        let share = shares.take(&opening, then).unwrap();
+        // What nothing came of may be tried any number of times.
+        for _ in 0..1000 {
+            assert!(shares.take(&opening, then).is_err());
+            shares.give_back(&share);
+            assert_eq!(shares.take(&opening, then).as_ref(), Ok(&share));
+        }
         // What a receipt only claims counts as what could be put.
         let claims = entry("c", 4_000, &[u64::MAX; 320]);
-        assert_eq!(shares.take(&claims, now), Ok(()));
+        assert!(shares.take(&claims, now).is_ok());
     }
 
     /// A disk with so much room.
