@@ -47,8 +47,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const RANKS_EVERY: u32 = 2;
 /// Assignments of a node's capacity that are looked at: of a node of 16 GPUs those of the newest rounds.
 const CAPACITY_MAX: u32 = 256;
-/// For so long what was found of nodes that nobody could check is good, seconds.
+/// For so long what was found of nodes that nobody could check is good, seconds; for longer of many.
 const UNCHECKED_S: u64 = 5;
+/// So many of them are looked at in a second, over time: it is the loop that folds the log, too.
+const UNCHECKED_PER_S: u64 = 20;
 /// Pending transfers that are ended in one look.
 const DUE_MAX: u32 = 64;
 
@@ -81,7 +83,7 @@ pub(crate) struct Verdicts {
     shown: RwLock<Arc<Ranks>>,
     /// What the referee has looked at. Held for a look-up, never across an await.
     looked: Mutex<referee::Looked>,
-    /// Which nodes nobody could check, and when that was looked at, Unix seconds. Held for a look-up, never across an await.
+    /// Which nodes nobody could check, and when that is looked at again, Unix seconds. Held for a look-up, never across an await.
     unchecked: Mutex<(u64, HashSet<NodeId>)>,
 }
 
@@ -252,7 +254,7 @@ impl Verdicts {
         {
             let looked = self.unchecked.lock();
             let looked = looked.unwrap_or_else(PoisonError::into_inner);
-            if self.now_s().abs_diff(looked.0) < UNCHECKED_S {
+            if self.now_s() < looked.0 {
                 return Ok(looked.1.clone());
             }
         }
@@ -261,6 +263,7 @@ impl Verdicts {
             let unproven = nodes.iter().filter(|(_, keys)| !known.is_checked(keys));
             unproven.collect()
         };
+        let pause_s = UNCHECKED_S.max(unproven.len() as u64 / UNCHECKED_PER_S);
         let mut unchecked = HashSet::new();
         for (node, keys) in unproven {
             let mut rows = Vec::new();
@@ -280,7 +283,7 @@ impl Verdicts {
             .unchecked
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *looked = (self.now_s(), unchecked.clone());
+        *looked = (self.now_s() + pause_s, unchecked.clone());
         Ok(unchecked)
     }
 }

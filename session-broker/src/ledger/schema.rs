@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 34] = [
+const MIGRATIONS: [(i64, &str, &str); 35] = [
     (
         1,
         "ledger",
@@ -148,6 +148,11 @@ const MIGRATIONS: [(i64, &str, &str); 34] = [
         42,
         "grounds",
         include_str!("../../migrations/0042_grounds.sql"),
+    ),
+    (
+        46,
+        "checks",
+        include_str!("../../migrations/0046_checks.sql"),
     ),
 ];
 
