@@ -146,7 +146,8 @@ impl Checks {
         let others = set.filter(|of| of.key.operator != target.operator).count();
         let takes = match panel.due(&drawn, &target.key) {
             Ok(Cause::Schedule) => return Ok(true),
-            Ok(Cause::First) => self.committee(),
+            // Those who are there, where keys of a committee have expired since.
+            Ok(Cause::First) => self.committee().min(others).max(1),
             Err(Unseated::NotDue) if others < self.committee() => 1,
             Err(_) => return Ok(false),
         };
