@@ -95,4 +95,4 @@ pub use price::Rates;
 pub use reason::Reason;
 pub use request::{Rtts, SessionRequest};
 pub use score::Why;
-pub use together::{Together, TooFew, site_of, together};
+pub use together::{Together, TooFew, has_room_beside, site_of, together};

@@ -89,6 +89,29 @@ pub fn together<'a>(
     }
 }
 
+/// Whether a site of `nodes` that are there and take sessions has room for all replicas at some time, beside those
+/// that refused one.
+pub fn has_room_beside<'a>(
+    nodes: impl Iterator<Item = &'a NodeView>,
+    request: &SessionRequest,
+    policy: &Policy,
+    replicas: u32,
+) -> bool {
+    let mut sites: BTreeMap<&str, Vec<NodeView>> = BTreeMap::new();
+    let there = nodes.filter(|node| {
+        let state = &node.state;
+        state.attached && !state.draining && !state.failing && !request.refused.contains(&node.id)
+    });
+    for node in there {
+        let with_nothing = emptied(node, request);
+        sites.entry(site_of(node)).or_default().push(with_nothing);
+    }
+    sites.into_values().any(|mut site| {
+        let placed = fill(&mut site, request, policy, replicas);
+        u32::try_from(placed.len()) == Ok(replicas)
+    })
+}
+
 /// The site of a node.
 pub fn site_of(node: &NodeView) -> &str {
     let engine = node.jobs.as_ref().map_or("", |jobs| jobs.engine.as_str());
@@ -248,6 +271,21 @@ mod test {
         // Without a name of its engine a node is a site of its own.
         let apart = [node(1, "", 2, 8000), node(2, "", 2, 8000)];
         assert_eq!(place(&apart, 3).unwrap_err().best, 2);
+    }
+
+    #[test]
+    fn what_is_beside_a_refusal_is_a_site_for_all_of_them_that_takes_sessions() {
+        let mut nodes = [node(1, "a", 0, 8000), node(2, "b", 0, 8000)];
+        let mut request = request();
+        let has_room = |nodes: &[NodeView], request: &SessionRequest, replicas| {
+            has_room_beside(nodes.iter(), request, &Policy::default(), replicas)
+        };
+        request.refused = [nodes[0].id.clone()].into();
+        assert!(has_room(&nodes, &request, 8), "full as it is");
+        nodes[1].slots_total = 7;
+        assert!(has_room(&nodes, &request, 7) && !has_room(&nodes, &request, 8));
+        nodes[1].state.draining = true;
+        assert!(!has_room(&nodes, &request, 1));
     }
 
     proptest! {

@@ -242,7 +242,7 @@ impl Owner {
     ) {
         let held = self.sessions.get(session).and_then(|e| e.life.held());
         let claim = held.map(|held| held.claim.clone());
-        self.refused_by(node, session);
+        self.refused_by(node, session, now);
         match reason {
             DenyReason::Draining => {
                 self.fleet.change(node, now, |n| n.draining = true);

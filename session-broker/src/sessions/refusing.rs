@@ -6,9 +6,12 @@
 //!    '---- a start works -------+---- the time is over: offered again, and the next failure counts on
 //! ```
 //!
-//! **Invariants.** A session is not placed where it was refused, or where starts fail, for as long as another node that
-//! is there could run it, now or once something is free. Where none could, nothing is kept off: whoever has one node
-//! alone learns at once what it says. One owner's starts, which may fail for what they start, keep nobody else off.
+//! A refusal keeps off the one session that was refused, for as long: why it was may be over as soon as it was said.
+//!
+//! **Invariants.** A session is not placed where it was refused, or where starts fail, until that time is over or no
+//! other node that is there could run it, now or once something is free; a cluster, no other site all of it. Where none
+//! could, nothing is kept off: whoever has one node alone learns at once what it says. One owner's starts, which may
+//! fail for what they start, keep nobody else off.
 //!
 //! All of it is in the memory of one broker. What one knows of its nodes another one does not: a session that it gave away
 //! for a node, and that comes back, was refused there for [`BOUNCED_MS`], so that none goes to and fro.
@@ -26,11 +29,16 @@ use nearlight_session::Epoch;
 use nearlight_session::lifecycle::Phase;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// For how long a node is left alone after the first failure, and at most.
+/// For how long a node is left alone after the first failure or refusal, and at most.
 const FIRST_MS: u64 = 5_000;
 const LONGEST_MS: u64 = 300_000;
 /// Owners whose starts have to fail so that the node is what fails.
 const OWNERS: usize = 2;
+
+/// For how long it is after one that came after so many.
+fn left_alone_ms(times: u32) -> u64 {
+    (FIRST_MS << times.min(10)).min(LONGEST_MS)
+}
 
 /// For how long a session that comes back from another broker is not given to it for the same node.
 const BOUNCED_MS: u64 = 10_000;
@@ -40,14 +48,23 @@ const REFUSALS_MAX: usize = 4096;
 /// The nodes that refused sessions, or failed to start them. A session that is given away and comes back is here still.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// Until when each counts.
-    of: HashMap<SessionId, BTreeMap<NodeId, MonoTime>>,
+    of: HashMap<SessionId, BTreeMap<NodeId, Refused>>,
     /// In the order in which they came.
     order: VecDeque<SessionId>,
+    /// When it was last looked whose time is over.
+    looked_at: MonoTime,
+}
+
+/// What one node said to one session.
+#[derive(Debug, Default)]
+struct Refused {
+    times: u32,
+    /// Until when it counts.
+    until: MonoTime,
 }
 
 impl Refusals {
-    fn add(&mut self, session: &SessionId, node: &NodeId, until: MonoTime) {
+    fn said(&mut self, session: &SessionId, node: &NodeId) -> &mut Refused {
         if !self.of.contains_key(session) {
             if self.order.len() >= REFUSALS_MAX
                 && let Some(first) = self.order.pop_front()
@@ -57,19 +74,34 @@ impl Refusals {
             self.order.push_back(session.clone());
         }
         let nodes = self.of.entry(session.clone()).or_default();
-        let known = nodes.entry(node.clone()).or_insert(until);
-        *known = until.max(*known);
+        nodes.entry(node.clone()).or_default()
+    }
+
+    /// A node refused a session.
+    fn refused(&mut self, session: &SessionId, node: &NodeId, now: MonoTime) {
+        let said = self.said(session, node);
+        said.until = (said.until).max(now.plus_millis(left_alone_ms(said.times)));
+        said.times += 1;
     }
 
     /// A session is given to another broker, for a node of its.
     pub(super) fn given(&mut self, session: &SessionId, node: &NodeId, now: MonoTime) {
-        self.add(session, node, now.plus_millis(BOUNCED_MS));
+        let said = self.said(session, node);
+        said.until = said.until.max(now.plus_millis(BOUNCED_MS));
     }
 
     fn of(&self, session: &SessionId, now: MonoTime) -> impl Iterator<Item = &NodeId> {
         let nodes = self.of.get(session).into_iter().flatten();
-        let still = nodes.filter(move |(_, until)| **until > now);
+        let still = nodes.filter(move |(_, said)| said.until > now);
         still.map(|(node, _)| node)
+    }
+
+    /// The nodes with a refusal whose time is over since the last look.
+    fn over(&mut self, now: MonoTime) -> BTreeSet<NodeId> {
+        let before = std::mem::replace(&mut self.looked_at, now);
+        let said = self.of.values().flatten();
+        let over = said.filter(|(_, said)| before < said.until && said.until <= now);
+        over.map(|(node, _)| node.clone()).collect()
     }
 }
 
@@ -92,9 +124,8 @@ impl Failing {
     /// A start of this owner's failed there.
     fn failed(&mut self, node: &NodeId, owner: String, now: MonoTime) {
         let failures = self.0.entry(node.clone()).or_default();
-        let for_ms = FIRST_MS << failures.times.min(10);
+        failures.until = now.plus_millis(left_alone_ms(failures.times));
         failures.times += 1;
-        failures.until = now.plus_millis(for_ms.min(LONGEST_MS));
         failures.is_offered = false;
         if failures.owners.len() < OWNERS {
             failures.owners.insert(owner);
@@ -131,10 +162,10 @@ impl Failing {
 
 impl Owner {
     /// A node refused a session: it, or its cluster, is placed elsewhere, if there is an elsewhere.
-    pub(super) fn refused_by(&mut self, node: &NodeId, session: &SessionId) {
+    pub(super) fn refused_by(&mut self, node: &NodeId, session: &SessionId, now: MonoTime) {
         let cluster = self.cluster_of(session);
         let whose = cluster.as_ref().unwrap_or(session);
-        self.refusals.add(whose, node, MonoTime(u64::MAX));
+        self.refusals.refused(whose, node, now);
     }
 
     /// Whether an end that a node reports is that of a start which another node may do better. It is then to be
@@ -163,7 +194,7 @@ impl Owner {
         if row.replica.is_some() {
             return false;
         }
-        self.refused_by(node, session);
+        self.refused_by(node, session, now);
         // Whoever is kept off nothing has no other node.
         let request = self.asked_for(&row, now);
         !self.kept_off(&row, &request).is_empty()
@@ -192,7 +223,12 @@ impl Owner {
             refused,
             ..request.clone()
         };
-        match (self.fleet.index()).has_another(&beside, self.policy_for(row)) {
+        let cluster = row.work.job().filter(|_| row.is_cluster());
+        let has_another = match cluster {
+            Some(spec) => self.has_another_site(&beside, spec.replicas()),
+            None => (self.fleet.index()).has_another(&beside, self.policy_for(row)),
+        };
+        match has_another {
             true => beside.refused,
             false => BTreeSet::new(),
         }
@@ -206,7 +242,8 @@ impl Owner {
 
     /// Offers nodes again that were left alone for long enough.
     pub(super) fn offer_again(&mut self, now: MonoTime) {
-        for node in self.failing.over(now) {
+        let refused = self.refusals.over(now);
+        for node in self.failing.over(now).into_iter().chain(refused) {
             self.fleet.reopen(node);
         }
     }
@@ -243,21 +280,36 @@ mod test {
     }
 
     #[test]
-    fn who_comes_back_is_not_given_away_again_at_once_and_who_was_refused_never() {
+    fn who_comes_back_is_not_given_away_again_at_once_and_who_was_refused_for_longer_each_time() {
         let [given, refused] = [(); 2].map(|()| nearlight_kit::ids::session());
         let node = nearlight_kit::ids::node();
         let mut refusals = Refusals::default();
         refusals.given(&given, &node, at(0));
-        refusals.add(&refused, &node, MonoTime(u64::MAX));
+        for _ in 0..3 {
+            refusals.refused(&refused, &node, at(0));
+        }
         refusals.given(&refused, &node, at(0));
         let is_refused = |session, ms| refusals.of(session, at(ms)).next().is_some();
         assert!(is_refused(&given, BOUNCED_MS - 1) && !is_refused(&given, BOUNCED_MS));
-        assert!(is_refused(&refused, BOUNCED_MS));
+        assert!(is_refused(&refused, 4 * FIRST_MS - 1) && !is_refused(&refused, 4 * FIRST_MS));
         for _ in 0..REFUSALS_MAX {
             refusals.given(&nearlight_kit::ids::session(), &node, at(0));
         }
         assert_eq!(refusals.of.len(), REFUSALS_MAX);
         assert!(refusals.of(&refused, at(0)).next().is_none(), "long ago");
+    }
+
+    #[test]
+    fn a_node_is_offered_again_when_a_refusal_is_over() {
+        let [one, two] = [(); 2].map(|()| nearlight_kit::ids::session());
+        let node = nearlight_kit::ids::node();
+        let mut refusals = Refusals::default();
+        refusals.refused(&one, &node, at(0));
+        refusals.refused(&two, &node, at(1));
+        assert!(refusals.over(at(FIRST_MS - 1)).is_empty());
+        assert_eq!(refusals.over(at(FIRST_MS)), [node.clone()].into());
+        assert_eq!(refusals.over(at(FIRST_MS + 1)), [node].into());
+        assert!(refusals.over(at(FIRST_MS + 2)).is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::turn::{Then, Turn};
 use super::{Placement, request_for_job};
 use crate::fleet::Link;
 use crate::ledger::{Applied, Op, OutboxRow, Reserve, ReserveCluster, SessionRow};
-use nearlight_placement::{NodeView, SessionRequest, TooFew, Why, together};
+use nearlight_placement::{NodeView, SessionRequest, TooFew, Why, has_room_beside, together};
 use nearlight_protocol::id::{NodeId, SessionId};
 use nearlight_protocol::job::JobSpec;
 use nearlight_protocol::region::PlacedIn;
@@ -150,6 +150,19 @@ impl Owner {
         let apart: Vec<NodeView> = views.iter().cloned().map(apart).collect();
         let found = together(apart.iter(), request, &self.policy_chosen, replicas)?;
         Ok(found.nodes[0].0.clone())
+    }
+
+    /// Whether a site has room for all of a cluster at some time, beside the nodes that refused it.
+    pub(super) fn has_another_site(&self, request: &SessionRequest, replicas: u32) -> bool {
+        let views = self.fleet.views();
+        let views: Vec<NodeView> = match self.sharing {
+            None => views.collect(),
+            Some(_) => {
+                let remote = self.fleet.remote_views().into_values().flatten();
+                views.chain(remote).map(apart).collect()
+            }
+        };
+        has_room_beside(views.iter(), request, &self.policy_chosen, replicas)
     }
 
     /// A free slot for each, none twice.

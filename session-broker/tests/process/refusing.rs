@@ -28,6 +28,18 @@ pub(crate) async fn fails_next(edge: &mut Edge) -> Started {
     started
 }
 
+/// The next session on a node, which refuses it for what is over soon.
+async fn refuses_next(edge: &mut Edge) -> Started {
+    let started = edge.expect_start().await;
+    let outcome = AckOutcome::Denied {
+        reason: DenyReason::SlotBusy,
+        detail: "still running".to_owned(),
+    };
+    let command = started.command;
+    edge.send(FromEdge::Ack { command, outcome }).await;
+    started
+}
+
 pub(crate) async fn excluded(client: &Client, session: &str) -> Value {
     let path = format!("/v1/sessions/{session}/placement");
     client.get(&path).await.json()["excluded"].clone()
@@ -112,13 +124,7 @@ async fn a_session_that_a_node_refused_is_placed_on_another_one() {
     let (mut first, mut second) = Box::pin(first_and_second(&rig, 1)).await;
     let guest = rig.guest().await;
     let session = id(&guest.create("demo").await);
-    let started = first.expect_start().await;
-    let outcome = AckOutcome::Denied {
-        reason: DenyReason::SlotBusy,
-        detail: "still running".to_owned(),
-    };
-    let command = started.command;
-    first.send(FromEdge::Ack { command, outcome }).await;
+    refuses_next(&mut first).await;
     let started = second.start_next().await;
     assert_eq!(started.start.session.to_string(), session);
     // Whoever comes next was not refused.
@@ -128,4 +134,20 @@ async fn a_session_that_a_node_refused_is_placed_on_another_one() {
         next,
         "one slot of eight has refused one session"
     );
+}
+
+#[tokio::test]
+async fn a_session_goes_back_to_where_it_was_refused_if_nothing_else_is_free() {
+    let rig = Rig::start().await;
+    let admin = rig.admin();
+    let mut full = rig.edge(1).await;
+    let first = id(&admin.create("demo").await);
+    assert_eq!(full.start_next().await.start.session.to_string(), first);
+    let mut well = rig.edge(2).await;
+    let second = id(&admin.create("demo").await);
+    let refused = refuses_next(&mut well).await;
+    assert_eq!(refused.start.session.to_string(), second);
+    // The other node is there and could run it, but for a session that may last for an hour.
+    let again = well.start_next().await;
+    assert_eq!(again.start.session.to_string(), second);
 }
