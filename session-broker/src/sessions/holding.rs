@@ -8,6 +8,8 @@
 //! **Invariants.** Nothing is claimed: a hold is in the memory of the queue's home, and what is lost with it is a moment of
 //! waiting. Who stands in front of a job is not kept from what is held for it.
 //!
+//! Nothing is held where the job is kept off, for as long as it is.
+//!
 //! Held are nodes of this broker: of another one's it is not known when what runs there ends. A job that is tied to the node
 //! of its volumes has nothing held.
 
@@ -139,6 +141,8 @@ impl Owner {
             waited_ms,
             self.apps.ahead(),
         );
+        // It would not be placed there, and nobody else could be.
+        request.refused = self.kept_off(row, &request);
         // Of two who have waited long each has nodes of its own.
         let others = self.holds.all.iter().flat_map(|(_, hold)| hold.nodes());
         request.held_against = others.cloned().collect();

@@ -29,7 +29,7 @@ pub(crate) async fn fails_next(edge: &mut Edge) -> Started {
 }
 
 /// The next session on a node, which refuses it for what is over soon.
-async fn refuses_next(edge: &mut Edge) -> Started {
+pub(crate) async fn refuses_next(edge: &mut Edge) -> Started {
     let started = edge.expect_start().await;
     let outcome = AckOutcome::Denied {
         reason: DenyReason::SlotBusy,

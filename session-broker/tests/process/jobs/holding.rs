@@ -4,6 +4,7 @@ use super::clusters::{cluster, placement, starts, waits};
 use super::placing::waits_for;
 use super::*;
 use crate::edge::Started;
+use crate::refusing::refuses_next;
 
 /// A job that ends after so long in any case.
 fn lasting(max_s: u32) -> Value {
@@ -57,6 +58,20 @@ async fn a_cluster_that_has_waited_long_is_overtaken_only_by_who_is_gone_in_time
     end(&client, &mut edge, three).await;
     let next = edge.start_next().await;
     assert_eq!(next.start.session.to_string(), long);
+}
+
+#[tokio::test]
+async fn nothing_is_held_where_the_job_was_refused() {
+    let rig = Rig::start_with(|config| config.sessions.hold_after_s = 0).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let mut full = edge(&rig, 1).await;
+    let _taken = started(&client, &mut full, &lasting(36_000)).await;
+    let mut well = edge(&rig, 2).await;
+    let waits = id(&ask(&client, &lasting(86_400)).await);
+    let refused = refuses_next(&mut well).await;
+    assert_eq!(refused.start.session.to_string(), waits);
+    // It stands behind, is in no time over, and has what the other one may not have.
+    started(&client, &mut well, &lasting(86_400)).await;
 }
 
 #[tokio::test]
