@@ -3,7 +3,7 @@
 //! A broker's own words go on connections of their own, which say so ([`OWN_WORDS`]): what callers hold for as long as
 //! they like is beside them, and takes none of their room.
 
-use super::socket::watched;
+use super::socket::{agreed, watched};
 use axum::body::Body;
 use axum::http::{Request, Response, Uri};
 use hyper::body::Incoming;
@@ -167,6 +167,8 @@ async fn dial(tls: TlsConnector, uri: Uri) -> io::Result<PeerSocket> {
     watched(&tcp)?;
     let name = ServerName::try_from(NAME).expect("a constant of ours is a DNS name");
     let stream = tls.connect(name, tcp).await?;
+    let (tcp, spoken) = stream.get_ref();
+    agreed(tcp, spoken.alpn_protocol())?;
     Ok(PeerSocket(TokioIo::new(stream)))
 }
 

@@ -5,7 +5,7 @@
 
 use super::client::OWN_WORDS;
 use super::passage::Passages;
-use super::socket::watched;
+use super::socket::{agreed, watched};
 use crate::http::converse;
 use axum::Router;
 use nearlight_kit::pki::spiffe_of;
@@ -145,7 +145,9 @@ async fn open(tcp: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<TcpStrea
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(tcp)).await;
     let socket = shaken.map_err(late)??;
-    let chain = socket.get_ref().1.peer_certificates();
+    let (tcp, spoken) = socket.get_ref();
+    agreed(tcp, spoken.alpn_protocol())?;
+    let chain = spoken.peer_certificates();
     let who = chain.and_then(<[_]>::first).and_then(spiffe_of);
     if who.as_deref() == Some(BROKER) {
         return Ok(socket);
