@@ -239,7 +239,11 @@ impl Owner {
             Phase::Ready { run } => {
                 self.queue.remove(id);
                 if run.ready_at == now {
-                    self.failing.started(&run.held.claim.node);
+                    let node = &run.held.claim.node;
+                    if self.failing.started(node) {
+                        // It was offered to nobody who was kept off.
+                        self.fleet.reopen(node.clone());
+                    }
                     let took = now.micros_since(entry.row.created_at);
                     crate::metrics::session_started(Duration::from_micros(took));
                 }

@@ -132,9 +132,9 @@ impl Failing {
         }
     }
 
-    /// A start worked there.
-    pub(super) fn started(&mut self, node: &NodeId) {
-        self.0.remove(node);
+    /// A start worked there. Whether others had failed before.
+    pub(super) fn started(&mut self, node: &NodeId) -> bool {
+        self.0.remove(node).is_some()
     }
 
     /// The nodes that an owner is kept off.
@@ -201,7 +201,7 @@ impl Owner {
     }
 
     /// The nodes that refused a session, or that its owner is kept off, whether there is another one or not.
-    pub(super) fn avoided(&self, row: &SessionRow) -> BTreeSet<NodeId> {
+    fn avoided(&self, row: &SessionRow) -> BTreeSet<NodeId> {
         let now = self.clock.now();
         let refused = self.refusals.of(&row.id, now);
         let mut all: BTreeSet<NodeId> = refused.cloned().collect();
@@ -230,6 +230,20 @@ impl Owner {
         };
         match has_another {
             true => beside.refused,
+            false => BTreeSet::new(),
+        }
+    }
+
+    /// The same of one node that is offered to it: it, or none.
+    pub(super) fn kept_off_one(
+        &self,
+        node: &NodeId,
+        row: &SessionRow,
+        request: &SessionRequest,
+    ) -> BTreeSet<NodeId> {
+        // Of a long queue few avoid it.
+        match self.avoided(row).contains(node) {
+            true => self.kept_off(row, request),
             false => BTreeSet::new(),
         }
     }
@@ -275,7 +289,7 @@ mod test {
         assert!(is_kept_off(&failing, "a", 0) && !is_kept_off(&failing, "b", 0));
         failing.failed(&node, "b".to_owned(), at(0));
         assert!(is_kept_off(&failing, "c", 0));
-        failing.started(&node);
+        assert!(failing.started(&node) && !failing.started(&node));
         assert!(!is_kept_off(&failing, "a", 0));
     }
 

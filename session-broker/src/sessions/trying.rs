@@ -139,8 +139,7 @@ impl Owner {
         })
     }
 
-    /// What a node is to a session that waits, with the version of its app that is live there. One that it avoids is
-    /// none: whether it has no other is looked up where it is tried.
+    /// What a node is to a session that waits, with the version of its app that is live there.
     fn opening_for(
         &self,
         entry: &Entry,
@@ -167,7 +166,7 @@ impl Owner {
                     self.apps.ahead(),
                 );
                 let mut request = with_volumes(request, &plan);
-                request.refused = self.avoided(row);
+                request.refused = self.kept_off_one(&view.id, row, &request);
                 request.held_against = self.held_against(row, &request);
                 return opening(view, &request, &self.policy_chosen);
             }
@@ -191,7 +190,7 @@ impl Owner {
             None => self.policy_for(row),
         };
         let mut request = self.priced(row, request_for(row, app, waited_ms));
-        request.refused = self.avoided(row);
+        request.refused = self.kept_off_one(&view.id, row, &request);
         request.held_against = self.held_against(row, &request);
         opening(view, &request, policy)
     }
