@@ -348,7 +348,7 @@ mod test {
         let mut failing = Failing::default();
         failing.failed(&node, "a".to_owned(), at(0));
         assert_eq!(failing.over(at(4_999)), []);
-        assert_eq!(failing.over(at(5_000)), [node.clone()]);
+        assert_eq!(failing.over(at(5_000)), std::slice::from_ref(&node));
         assert_eq!(failing.over(at(5_001)), []);
         failing.failed(&node, "a".to_owned(), at(6_000));
         assert_eq!(failing.over(at(16_000)), [node]);
