@@ -3,7 +3,7 @@
 //! blame for it.
 //!
 //! Whoever watches something looks at it often; from one look to the next no more than
-//! [`LOOK_MAX`] counts, for a look that comes later than that was itself held up.
+//! [`LOOK_MAX_US`] counts, for a look that comes later than that was itself held up.
 
 use crate::limits::HOUSEKEEPING;
 
