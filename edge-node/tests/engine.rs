@@ -98,7 +98,11 @@ async fn a_session_whose_app_stays_holds_its_slot_until_it_is_gone() {
     let other = nearlight_kit::ids::session();
     let next = site.broker.start(&other, &slot, 2, app(FOREVER));
     match edge.done(next).await {
-        AckOutcome::Denied { reason, .. } => assert_eq!(reason, DenyReason::SlotBusy),
+        // Its engine may be known to be away by now: then that is said first.
+        AckOutcome::Denied { reason, .. } => assert!(
+            matches!(reason, DenyReason::SlotBusy | DenyReason::NodeFault),
+            "{reason:?}"
+        ),
         AckOutcome::Done => panic!("two sessions in one slot"),
     }
     assert_eq!(site.containers().len(), 1);

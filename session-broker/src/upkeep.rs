@@ -55,8 +55,8 @@ impl Upkeep {
             let look = async {
                 beat.tick().await;
                 if self.is_home() {
-                    self.look(sweeps.is_multiple_of(PRUNE_EVERY)).await?;
                     sweeps += 1;
+                    self.look(sweeps.is_multiple_of(PRUNE_EVERY)).await?;
                 }
                 Ok::<_, StoreError>(())
             };

@@ -16,7 +16,7 @@ import { until } from "../harness/until.js";
 
 const IMAGE = "nearlight/job-jupyter:1";
 /** As little as an operator may give: two floods do not fit. */
-const rig = Rig.forThisFile({ name: "job-logs", runtime: "docker", config: ["[edge-node.jobs]", "log_mib = 8", "[edge-node.slots]", "count = 3"] });
+const rig = Rig.forThisFile({ name: "job-logs", runtime: "docker", config: ["[edge-node.jobs]", "log_mib = 8"] });
 const SMALL = { cpu_milli: 200, mem_mib: 128, disk_mib: 0 };
 const job = (script: string, more: object = {}): object => ({
   image: IMAGE,
