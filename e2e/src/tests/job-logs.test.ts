@@ -1,6 +1,6 @@
 /**
- * The log of a job that is over, on real roles with real containers: all of it and in order, with the agent killed in
- * between, by `logs` and `logs -f`, for its tenant alone, of each replica, as long as there is room, and never longer.
+ * The log of a job that is over, on real roles with real containers: by `logs` and `logs -f`, for its tenant alone, of each
+ * replica, as long as there is room, and never longer.
  */
 
 import assert from "node:assert/strict";
@@ -9,7 +9,6 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Api, describe } from "../harness/api.js";
 import { create } from "../harness/jobs.js";
-import { descendants, signal } from "../harness/processes.js";
 import { Rig } from "../harness/rig.js";
 import { BINARIES } from "../harness/stack.js";
 import { until } from "../harness/until.js";
@@ -25,9 +24,6 @@ const job = (script: string, more: object = {}): object => ({
   time: { stop_s: 1 },
   ...more,
 });
-/** Lines to both outputs, then this status. */
-const counts = (status: number): string => `i=0; while [ $i -lt 200 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; exit ${status}`;
-
 interface Done {
   status: number | null;
   stdout: string;
@@ -43,52 +39,6 @@ function logs(...args: string[]): Promise<Done> {
     });
   });
 }
-
-function assertWhole({ status, stdout, stderr }: Done): void {
-  assert.equal(status, 0, stderr);
-  const expected = (name: string): string => Array.from({ length: 200 }, (_, i) => `${name} ${i}\n`).join("");
-  assert.equal(stdout, expected("out"));
-  assert.equal(stderr, expected("err"));
-}
-
-/** The next agent, once the present one is killed. */
-async function killAgent(): Promise<void> {
-  const { pid } = rig.stack.role("edge-node");
-  signal(pid, "SIGKILL");
-  await until("the next agent", () => descendants(rig.stack.pid).some(({ program, pid: of }) => program === "edge-node" && of !== pid), { within_ms: 60_000 });
-}
-
-rig.test("a job that failed is read when it is over, also by who followed it, and after its agent was killed", async () => {
-  const { id } = await create(rig.stack, job(counts(3)));
-  const followed = logs("--follow", id);
-  const { reason, detail } = await rig.stack.operator.reachEnd(id);
-  assert.equal(reason, "job-failed", detail);
-  assertWhole(await logs(id));
-  const late = await followed;
-  // Whoever asks before there is a container is told so, and asks again.
-  if (late.status === 0) assertWhole(late);
-  else assert.match(late.stderr, /no container yet|queued|being placed/);
-  assertWhole(await logs("--follow", id));
-  await killAgent();
-  await until("the node to be back", async () => (await logs(id)).status === 0, { within_ms: 60_000, every_ms: 500 });
-  assertWhole(await logs(id));
-});
-
-rig.test("a job whose agent is killed while it runs keeps its log through the next agent", async () => {
-  const { id } = await create(rig.stack, job(`until [ -e /tmp/go ]; do sleep 0.2; done; ${counts(3)}`));
-  await rig.stack.operator.reach(id, ["ready"]);
-  const followed = logs("--follow", id);
-  await killAgent();
-  const go = async (): Promise<boolean> => {
-    const args = ["session", "exec", id, "--", "touch", "/tmp/go"];
-    const env = { ...process.env, NEARLIGHT_URL: rig.stack.base, NEARLIGHT_TOKEN: rig.stack.key };
-    return new Promise((resolve) => void execFile(join(BINARIES, "nearlight"), args, { env, timeout: 30_000 }, (error) => resolve(error === null)));
-  };
-  await until("the job to be told to go on", go, { within_ms: 60_000, every_ms: 500 });
-  assert.equal((await rig.stack.operator.reachEnd(id)).reason, "job-failed");
-  assertWhole(await logs(id));
-  assertWhole(await followed);
-});
 
 rig.test("what a job says when it is asked to end is in its log, and restarts are in one log", async () => {
   const words = 'trap "echo last words; exit 0" TERM; echo first words; while :; do sleep 0.1; done';
