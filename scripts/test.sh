@@ -4,6 +4,10 @@
 . "$(dirname "$0")/lib.sh"
 
 cd "$ROOT"
+# A whole run reads what the compiler keeps between two changes of one crate for nothing: 20 GB.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
+# GiB of a target directory after a run, and what goes to the rest: images, containers, databases, browsers.
+TARGET_GIB=22 REST_GIB=8
 # Only what this run started is stopped.
 engine_is_ours=0
 # What runs beside a step, and what it said.
@@ -30,6 +34,17 @@ step() {
     }
     printf '    %s: %d s\n' "$name" $((SECONDS - start)) >&2
     took+=("$name $((SECONDS - start)),")
+}
+
+# A disk that fills up half-way fails whatever writes next, in words of its own.
+room() {
+    mkdir -p "$CARGO_TARGET_DIR" || return
+    local held free wanted
+    held=$(du -s --block-size=1G "$CARGO_TARGET_DIR" | cut -f1)
+    free=$(df --output=avail --block-size=1G "$CARGO_TARGET_DIR" | tail -n1 | tr -d ' ')
+    wanted=$(((held < TARGET_GIB ? TARGET_GIB - held : 0) + REST_GIB))
+    [ "$free" -ge "$wanted" ] || die "$CARGO_TARGET_DIR: $free GiB free, a run of every test takes $wanted more" \
+        "Free some: $CARGO_TARGET_DIR has $held GiB, of which debug/incremental can go at any time. Or set CARGO_TARGET_DIR to a larger disk."
 }
 
 documents() { RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --locked --quiet; }
@@ -90,6 +105,7 @@ api_and_histories() {
     return $status
 }
 
+step "room on the disk" room
 step "what is missing" scripts/install.sh build run test fuzz
 step "release build" scripts/build.sh
 step "checks" scripts/check.sh all
