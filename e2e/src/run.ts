@@ -3,7 +3,8 @@
  * Rust tests are: they drive real browsers, containers and encoders, and a busy machine is no defect. What failed
  * once is named as flaky; what failed twice fails the run. Both are said at the end, with what went wrong.
  *
- * A file that mostly waits, and has an engine and a network of its own, runs beside the others.
+ * Files that mostly wait, and have an engine and a network of their own or need neither, run one after another beside the
+ * others.
  */
 
 import { readdirSync } from "node:fs";
@@ -13,11 +14,14 @@ import { text } from "node:stream/consumers";
 import { failures, type Failure } from "./harness/files.js";
 
 const DIRECTORY = join(import.meta.dirname, "tests");
-const BESIDE = "job-cycles.test.js";
-/** Files that run while that one does: of the same kind, and without pictures that have to come in time. */
-const MEANWHILE = "job-";
+/** For jobs to end, rounds of checks to begin, vanished viewers to be given up. */
+const BESIDE = ["job-cycles", "stream-duty", "churn"];
+/** Files that run while those do: jobs, and what else has no pictures that must come in time. */
+const MEANWHILE = /^(job-.*|aims|clients|nearness|pull|receipts|refusals-http|runner)$/;
 /** A file that has not ended by then hangs: no test of any may take half of it. */
 const FILE_MS_MAX = 30 * 60_000;
+
+const nameOf = (file: string): string => file.replace(".test.js", "");
 
 function list(title: string, found: Failure[]): void {
   if (found.length > 0) console.log(`\n# ${title}`);
@@ -60,17 +64,23 @@ async function inTurn(file: string): Promise<void> {
   if ((await measured(file)).length > 0) second = second.concat(await again(file));
 }
 
-const others = chosen.filter((file) => file !== BESIDE).sort();
-const [same, rest] = [others.filter((file) => file.startsWith(MEANWHILE)), others.filter((file) => !file.startsWith(MEANWHILE))];
-const cycles = chosen.includes(BESIDE) ? beside(BESIDE) : undefined;
+/** Those that run beside the others, in turn; each report is shown whole. What failed of them is run again when nothing else runs. */
+async function lane(files: readonly string[]): Promise<{ file: string; failed: Failure[]; report: string }[]> {
+  const done = [];
+  for (const file of files) done.push({ file, ...(await beside(file)) });
+  return done;
+}
+
+const others = chosen.filter((file) => !BESIDE.includes(nameOf(file))).sort();
+const [same, rest] = [others.filter((file) => MEANWHILE.test(nameOf(file))), others.filter((file) => !MEANWHILE.test(nameOf(file)))];
+const waiting = lane(BESIDE.map((name) => `${name}.test.js`).filter((file) => chosen.includes(file)));
 for (const file of same) await inTurn(file);
-if (cycles) {
-  const { failed, report } = await cycles;
-  console.log(`# ${BESIDE}, beside the others\n${report}`);
-  if (failed.length > 0) second = second.concat(await again(BESIDE));
+for (const { file, failed, report } of await waiting) {
+  console.log(`# ${file}, beside the others\n${report}`);
+  if (failed.length > 0) second = second.concat(await again(file));
 }
 for (const file of rest) await inTurn(file);
-const slowest = [...took_s].sort(([, a], [, b]) => b - a).map(([file, s]) => `${file.replace(".test.js", "")} ${s}`);
+const slowest = [...took_s].sort(([, a], [, b]) => b - a).map(([file, s]) => `${nameOf(file)} ${s}`);
 console.log(`# seconds: ${slowest.join(", ")}`);
 const flaky = first.filter(({ file, name }) => !second.some((other) => other.file === file && other.name === name));
 list("FLAKY: failed once, and passed when run again", flaky);
