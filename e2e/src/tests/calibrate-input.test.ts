@@ -53,8 +53,8 @@ rig.test("each of 50 key presses flips the picture", async () => {
   await until("every stage to be in the node's metrics", async () => (await missing()).length === 0, { instead: missing });
 });
 
-rig.test("each of 50 clicks flips the picture", async () => {
-  const player = await calibrate();
+/** Each of 50 clicks flips the picture. */
+async function clicksFlip(player: Player): Promise<void> {
   const { x, y } = await player.centre();
   for (let i = 0; i < PRESSES; i++) {
     const button = BUTTONS[i % BUTTONS.length] ?? BUTTONS[0];
@@ -64,10 +64,10 @@ rig.test("each of 50 clicks flips the picture", async () => {
     assert.equal(after.inputs, (before.inputs + 1) % 256, "one click, one input");
     assert.equal(after.code, button.code);
   }
-});
+}
 
-rig.test("the pointer arrives where it is, and the wheel turns", async () => {
-  const player = await calibrate();
+/** The pointer arrives where it is, and the wheel turns. */
+async function pointerAndWheelArrive(player: Player): Promise<void> {
   const box = await picturesBox(player);
   for (const [fx, fy] of [[0.1, 0.2], [0.9, 0.2], [0.5, 0.5], [0.25, 0.9]] as const) {
     await player.page.mouse.move(box.x + fx * box.width, box.y + fy * box.height, { steps: 5 });
@@ -79,10 +79,10 @@ rig.test("the pointer arrives where it is, and the wheel turns", async () => {
   const before = await latest(player);
   await player.page.mouse.wheel(0, 240);
   await player.picture.reading("the wheel to turn down", ({ wheel }) => wrap16(wheel.y - before.wheel.y) > 0);
-});
+}
 
-rig.test("a locked pointer moves by what the mouse moves", async () => {
-  const player = await calibrate();
+/** A locked pointer moves by what the mouse moves. */
+async function lockedPointerMoves(player: Player): Promise<void> {
   await player.page.keyboard.press("F1");
   await until("the browser to lock the pointer", () => player.page.evaluate(() => document.pointerLockElement !== null), {
     within_ms: 15_000,
@@ -103,7 +103,7 @@ rig.test("a locked pointer moves by what the mouse moves", async () => {
   await until("the browser to free the pointer", () => player.page.evaluate(() => document.pointerLockElement === null), {
     within_ms: 15_000,
   });
-});
+}
 
 rig.test("a click is heard, and silence before it is silence", async () => {
   const player = await calibrate();
@@ -119,8 +119,8 @@ rig.test("a click is heard, and silence before it is silence", async () => {
   }
 });
 
-rig.test("the app's cursor is the browser's", async () => {
-  const player = await calibrate();
+/** The app's cursor is the browser's. */
+async function cursorFollows(player: Player): Promise<void> {
   const { x, y } = await player.centre();
   const cursor = (): Promise<string> =>
     player.page.evaluate(([px, py]) => getComputedStyle(document.elementFromPoint(px, py) ?? document.body).cursor, [x, y] as const);
@@ -134,10 +134,10 @@ rig.test("the app's cursor is the browser's", async () => {
     await player.page.keyboard.press("F2");
     await until(`the cursor to be ${what}`, async () => matches(await cursor()), { instead: cursor });
   }
-});
+}
 
-rig.test("no key stays down when the page loses its focus", async () => {
-  const player = await calibrate();
+/** No key stays down when the page loses its focus. */
+async function keysAreLetGo(player: Player): Promise<void> {
   const before = await latest(player);
   await player.page.keyboard.down("KeyD");
   await player.picture.reading("the key to be down", ({ inputs }) => inputs !== before.inputs);
@@ -149,6 +149,19 @@ rig.test("no key stays down when the page loses its focus", async () => {
   await player.page.keyboard.down("KeyD");
   await player.picture.reading("a new press of the same key", ({ inputs }) => inputs === (held.inputs + 1) % 256);
   await player.page.keyboard.up("KeyD");
+}
+
+rig.test("clicks, the pointer and the wheel arrive, and the app's cursor is the browser's", async () => {
+  const player = await calibrate();
+  await clicksFlip(player);
+  await pointerAndWheelArrive(player);
+  await cursorFollows(player);
+});
+
+rig.test("a locked pointer moves by what the mouse moves, and no key stays down when the page loses its focus", async () => {
+  const player = await calibrate();
+  await lockedPointerMoves(player);
+  await keysAreLetGo(player);
 });
 
 /** Where the picture itself is on the page: the video element less its bars. */

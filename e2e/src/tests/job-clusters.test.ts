@@ -39,7 +39,8 @@ async function training(steps: number, more: Record<string, unknown> = {}): Prom
   const job = {
     image: TORCHRUN,
     env: { STEPS: String(steps), PAUSE_MS: "50" },
-    resources: { cpu_milli: 500, mem_mib: 1024, disk_mib: 0 },
+    // Most of a start is the import of torch.
+    resources: { cpu_milli: 1000, mem_mib: 1024, disk_mib: 0 },
     cluster: { replicas: REPLICAS },
     time: { stop_s: 2 },
     ...more,
