@@ -4,12 +4,13 @@
  */
 
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { Rig } from "../harness/rig.js";
 import { diagnosed, Streaming } from "../harness/streaming.js";
 
 const SEED = 16;
+const CGROUPS = "/sys/fs/cgroup";
 /** A browser that comes to a loopback name is told nothing of radios. This one resolves to loopback, too, and says so to nobody. */
 const NAME = "home.localhost";
 const rig = Rig.forThisFile({ name: "stream-faults", runtime: "docker", path: SEED, config: ["[session-broker]", `hosts = ["${NAME}"]`] });
@@ -25,20 +26,26 @@ rig.test("a round trip that jumps, with no queue, is blamed on the radio", async
   await diagnosed(player, "the radio to be named", ({ fault }) => fault === "wifi");
 });
 
-const SPINNING = 8;
+/** What a tenth of a second is cut into, and what of it is left to a worker: about a picture of scene `noise` in three. */
+const PERIOD_US = 100_000;
+const LEFT_US = 15_000;
 
-/** Leaves `pid` one of its processors, and programs there that never rest; answers how to end that. */
+/** Where a process's group has its bound on processor time: that file, and what it says of none. */
+function bound(pid: number): { readonly file: string; readonly none: string; readonly left: string } {
+  const groups = readFileSync(`/proc/${pid}/cgroup`, "utf8").trim().split("\n").map((line) => line.split(":"));
+  const first = groups.find(([, controllers]) => controllers?.split(",").includes("cpu"));
+  if (first) return { file: join(CGROUPS, "cpu", first[2] ?? "", "cpu.cfs_quota_us"), none: "-1", left: String(LEFT_US) };
+  const unified = groups.find(([, controllers]) => controllers === "");
+  return { file: join(CGROUPS, unified?.[2] ?? "", "cpu.max"), none: "max", left: `${LEFT_US} ${PERIOD_US}` };
+}
+
+/** Leaves a worker next to no processor time; answers how to end that. Programs that compete for it would not do: the
+ *  agent gives what makes pictures the larger weight. */
 function crowd(pid: number): () => void {
-  const allowed = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
-  const one = allowed.split(/[-,]/)[0] ?? "0";
-  const hold = (processors: string): void => {
-    execFileSync("taskset", ["--all-tasks", "--cpu-list", "--pid", processors, String(pid)], { stdio: "ignore" });
-  };
-  hold(one);
-  const spinning = Array.from({ length: SPINNING }, () => spawn("taskset", ["--cpu-list", one, process.execPath, "-e", "for (;;);"], { stdio: "ignore" }));
+  const { file, none, left } = bound(pid);
+  writeFileSync(file, left);
   return () => {
-    for (const program of spinning) program.kill("SIGKILL");
-    hold(allowed);
+    writeFileSync(file, none);
   };
 }
 
