@@ -85,7 +85,7 @@ async fn the_log_of_a_job_that_is_over_is_read_as_before_and_by_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_for_a_log_that_is_not_there_learns_why() {
+async fn who_asks_for_a_log_that_was_swept_learns_why() {
     let world = World::start().await;
     let session = world.ready().await;
     ended(&world, &session).await;
@@ -95,14 +95,27 @@ async fn who_asks_for_a_log_that_is_not_there_learns_why() {
     assert!(swept.at("/detail").contains("7 days"), "{swept:?}");
     kept(&world, &session, 3);
     assert_eq!(read(&world.owner, &session, "").await.0, texts(0..3));
-    // The node stops, and comes back no more.
+}
+
+/// Nobody asked before: a tunnel that is open serves on.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_log_whose_node_is_away_learns_until_when_it_is_kept() {
+    let world = World::start().await;
+    let session = world.ready().await;
+    ended(&world, &session).await;
+    kept(&world, &session, 3);
     world.stop_node();
-    eventually("the node to be away", || async {
-        let answer = world.owner.get(&path).await;
-        answer.status != 200 && answer.at("/name") == "node-unreachable"
+    let admin = world.rig.admin();
+    eventually("the node to be offline", || async {
+        admin.get("/v1/nodes").await.at("/nodes/0/status") == "offline"
     })
     .await;
-    let away = world.owner.get(&path).await.at("/detail");
+    let answer = world
+        .owner
+        .get(&format!("/v1/sessions/{session}/logs"))
+        .await;
+    assert_eq!(answer.at("/name"), "node-unreachable", "{answer:?}");
+    let away = answer.at("/detail");
     assert!(
         away.contains("is away") && away.contains("until 2"),
         "{away}"
