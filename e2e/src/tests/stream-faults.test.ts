@@ -26,26 +26,28 @@ rig.test("a round trip that jumps, with no queue, is blamed on the radio", async
   await diagnosed(player, "the radio to be named", ({ fault }) => fault === "wifi");
 });
 
-/** What a tenth of a second is cut into, and what of it is left to a worker: about a picture of scene `noise` in three. */
+/** What a worker is left of a tenth of a second: half of what a session with scene `noise` takes of a core
+ *  (`stream.cpu_session_percent`). */
 const PERIOD_US = 100_000;
 const LEFT_US = 15_000;
 
-/** Where a process's group has its bound on processor time: that file, and what it says of none. */
-function bound(pid: number): { readonly file: string; readonly none: string; readonly left: string } {
+/** The file with the bound on a process's group, and what leaves it that little, for either version of the interface. */
+function bound(pid: number): { readonly file: string; readonly left: string } {
   const groups = readFileSync(`/proc/${pid}/cgroup`, "utf8").trim().split("\n").map((line) => line.split(":"));
   const first = groups.find(([, controllers]) => controllers?.split(",").includes("cpu"));
-  if (first) return { file: join(CGROUPS, "cpu", first[2] ?? "", "cpu.cfs_quota_us"), none: "-1", left: String(LEFT_US) };
+  if (first) return { file: join(CGROUPS, "cpu", first[2] ?? "", "cpu.cfs_quota_us"), left: String(LEFT_US) };
   const unified = groups.find(([, controllers]) => controllers === "");
-  return { file: join(CGROUPS, unified?.[2] ?? "", "cpu.max"), none: "max", left: `${LEFT_US} ${PERIOD_US}` };
+  return { file: join(CGROUPS, unified?.[2] ?? "", "cpu.max"), left: `${LEFT_US} ${PERIOD_US}` };
 }
 
 /** Leaves a worker next to no processor time; answers how to end that. Programs that compete for it would not do: the
  *  agent gives what makes pictures the larger weight. */
 function crowd(pid: number): () => void {
-  const { file, none, left } = bound(pid);
+  const { file, left } = bound(pid);
+  const before = readFileSync(file, "utf8");
   writeFileSync(file, left);
   return () => {
-    writeFileSync(file, none);
+    writeFileSync(file, before);
   };
 }
 
