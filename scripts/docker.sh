@@ -43,6 +43,15 @@ why_not() {
     fi
 }
 
+# gvisor: the flags with which an engine of ours offers gVisor beside its own runtime, where that is installed and nobody
+# has configured the engine. Debian 12's takes every network namespace of a newer kernel for the host's own and
+# refuses it, unless it is to use the kernel's own network: of the container's namespace, all the same.
+gvisor() {
+    if ! have runsc || [ -e /etc/docker/daemon.json ]; then return; fi
+    printf '{"runtimes":{"runsc":{"path":"%s","runtimeArgs":["--network=host"]}}}\n' "$(command -v runsc)" >"$CACHE/dockerd.json"
+    echo "--config-file $CACHE/dockerd.json"
+}
+
 start() {
     if answers; then return; fi
     local socket=/var/run/docker.sock
@@ -58,7 +67,7 @@ start() {
     else
         say "starting dockerd (log: $LOG)"
         # setsid: a Ctrl-C in this terminal is not for the engine.
-        as_root sh -c 'setsid dockerd >"$1" 2>&1 </dev/null & echo $! >"$2"' sh "$LOG" "$PIDFILE"
+        as_root sh -c 'log=$1 pid=$2; shift 2; setsid dockerd "$@" >"$log" 2>&1 </dev/null & echo $! >"$pid"' sh "$LOG" "$PIDFILE" $(gvisor)
         settled=answers_or_died
     fi
     within $READY_WITHIN_S $settled || true

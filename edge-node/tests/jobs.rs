@@ -6,6 +6,8 @@
 mod clusters;
 #[path = "jobs/direct.rs"]
 mod direct;
+#[path = "jobs/gvisor.rs"]
+mod gvisor;
 #[path = "jobs/kept.rs"]
 mod kept;
 #[path = "jobs/lying_registry.rs"]
