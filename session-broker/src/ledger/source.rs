@@ -28,14 +28,16 @@ const POSTGRES_WRITER: &str = "
 const POSTGRES_UNREAD: &str = "SET tcp_user_timeout = '5s'";
 
 /// The writer finds single rows by their keys, whatever the planner last heard of the tables' sizes;
-/// and plans each statement once. Engines that only speak PostgreSQL's protocol may know these not.
-const POSTGRES_PLANNER: [&str; 6] = [
+/// and plans each statement once. What it is to avoid it takes for dear beyond measure where there is no other way,
+/// and would compile such a statement anew at each run. Engines that only speak PostgreSQL's protocol may know these not.
+const POSTGRES_PLANNER: [&str; 7] = [
     "SET plan_cache_mode = force_generic_plan",
     "SET enable_seqscan = off",
     "SET enable_hashjoin = off",
     "SET enable_mergejoin = off",
     "SET enable_bitmapscan = off",
     "SET enable_material = off",
+    "SET jit = off",
 ];
 
 /// Where the ledger is.
