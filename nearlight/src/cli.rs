@@ -14,6 +14,7 @@ mod keeping;
 mod node;
 mod outside;
 mod receipt;
+mod recipe;
 mod session;
 mod stake;
 mod volume;
@@ -29,6 +30,7 @@ pub use keeping::Keep;
 pub use node::{NodeCommand, TokenCommand};
 pub use outside::{RegistryCommand, WebhookCommand};
 pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun};
+pub use recipe::RecipeCommand;
 pub use session::{SecretArg, SecretFrom, SessionCommand, Start};
 pub use stake::StakeCommand;
 pub use volume::VolumeCommand;
@@ -121,6 +123,15 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: KeyCommand,
+        /// Which broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
+    /// Jobs that the broker has ready to start.
+    Recipe {
+        /// What to do.
+        #[command(subcommand)]
+        command: RecipeCommand,
         /// Which broker.
         #[command(flatten)]
         broker: Broker,

@@ -43,6 +43,17 @@ pub enum CommandError {
     /// The profiles.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// There is no recipe of that name.
+    #[error("the broker has no recipe `{id}`; it has {there}")]
+    NoRecipe {
+        /// What was asked for.
+        id: String,
+        /// Those that there are.
+        there: String,
+    },
+    /// A recipe cannot be written down.
+    #[error("the recipe cannot be written as TOML: {0}")]
+    Recipe(toml::ser::Error),
     /// No such node is listed.
     #[error("there is no node {0}; `nearlight node list` has them")]
     NoNode(NodeId),
@@ -174,6 +185,9 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
         SessionCommand::Start(start) => {
             if let Some(file) = &start.file {
                 return job::start(start, file, broker);
+            }
+            if let Some(recipe) = &start.recipe {
+                return job::start_recipe(start, recipe, broker);
             }
             if let Some(app) = &start.app {
                 let session = create(&client, app, start.budget_micro)?;

@@ -49,6 +49,8 @@ impl Failure {
                 | CommandError::File(_)
                 | CommandError::Job(_)
                 | CommandError::NoVolume(_)
+                | CommandError::NoRecipe { .. }
+                | CommandError::Recipe(_)
                 | CommandError::NotRead { .. }
                 | CommandError::NotWritten { .. },
             ) => 1,

@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::command::{CommandError, describe, show};
 use crate::compose::{self, Finding, SecretSource};
 use crate::pace::Pace;
+use crate::recipe;
 use crate::terminal::{self, Progress};
 use nearlight_protocol::api::{
     CreateSession, EndReason, SavesWish, Session, SessionState, StartProgress,
@@ -84,6 +85,30 @@ pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), C
     say(file, &notes);
     let secrets = secrets(&spec, &with_declared(&start.secrets, declared))?;
     let client = Client::new(broker)?;
+    create(start, (spec, secrets), &client, broker)
+}
+
+/// Starts a job that the broker has ready.
+///
+/// # Errors
+/// [`CommandError`].
+pub(crate) fn start_recipe(
+    start: &Start,
+    recipe: &str,
+    broker: &Broker,
+) -> Result<(), CommandError> {
+    let client = Client::new(broker)?;
+    let spec = recipe::found(&client, recipe)?.job;
+    let secrets = secrets(&spec, &start.secrets)?;
+    create(start, (spec, secrets), &client, broker)
+}
+
+fn create(
+    start: &Start,
+    (spec, secrets): (JobSpec, Secrets),
+    client: &Client,
+    broker: &Broker,
+) -> Result<(), CommandError> {
     let request = CreateSession {
         app: None,
         job: Some(Box::new(spec)),
@@ -101,7 +126,7 @@ pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), C
         show(broker, &created, || format!("{}\n", created.id));
         return Ok(());
     }
-    wait(&client, &created, broker)
+    wait(client, &created, broker)
 }
 
 /// Prints the `job.toml` of a compose file.

@@ -46,6 +46,7 @@ pub mod outside;
 mod pace;
 pub mod profile;
 pub mod receipt;
+pub mod recipe;
 pub mod stake;
 pub mod table;
 mod target;

@@ -4,8 +4,8 @@ use clap::Parser;
 use nearlight::cli::{BenchCommand, Cli, Command, SessionCommand};
 use nearlight::failure::Failure;
 use nearlight::{
-    apps, bench, checker, command, doctor, identity, inside, keeping, outside, receipt, stake,
-    terminal, up, usage, volume,
+    apps, bench, checker, command, doctor, identity, inside, keeping, outside, receipt, recipe,
+    stake, terminal, up, usage, volume,
 };
 use std::process::ExitCode;
 
@@ -51,6 +51,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Whoami { broker } => Ok(identity::whoami(&broker)?),
         Command::Tenant { command, broker } => Ok(identity::tenant(&command, &broker)?),
         Command::Key { command, broker } => Ok(identity::key(&command, &broker)?),
+        Command::Recipe { command, broker } => Ok(recipe::recipe(&command, &broker)?),
         Command::Volume { command, broker } => Ok(volume::volume(&command, &broker)?),
         Command::Registry { command, broker } => Ok(outside::registry(&command, &broker)?),
         Command::Webhook { command, broker } => Ok(outside::webhook(&command, &broker)?),

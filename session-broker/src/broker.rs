@@ -26,6 +26,7 @@ use crate::proxied::Proxies;
 use crate::quality::{self, Desk};
 use crate::rates;
 use crate::receipts::{Keys, Receipts};
+use crate::recipes;
 use crate::region::Joining;
 use crate::registry::Registries;
 use crate::relays::Relays;
@@ -173,6 +174,7 @@ impl Broker {
             webhook_networks: webhook_networks(&config),
             clock,
             apps: apps.clone(),
+            recipes: recipes::load(config.recipes.as_deref())?,
             identities: Identities::default(),
             ready: Ready::default(),
             usage_questions: UsageQuestions::default(),

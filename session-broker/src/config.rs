@@ -85,6 +85,8 @@ pub struct Config {
     pub turn: Option<TurnSettings>,
     /// What the volumes of one tenant's jobs may have together, MiB.
     pub volumes_mib_max: u64,
+    /// A directory of recipes in place of the built-in ones.
+    pub recipes: Option<PathBuf>,
     /// Files of jobs whose images and assets nodes fetch ahead.
     pub prefetch: Vec<PathBuf>,
     /// The endpoint of jobs, if there is one.
@@ -192,6 +194,7 @@ impl TryFrom<Parsed> for Config {
             jobs: parsed.jobs.checked()?,
             tunnel_address: parsed.jobs.tunnel_address()?,
             prefetch: parsed.jobs.prefetch,
+            recipes: given(parsed.jobs.recipes),
             sessions: parsed.sessions,
             control: parsed.control,
             name,

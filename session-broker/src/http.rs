@@ -44,6 +44,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use nearlight_kit::endpoint::site::Site;
 use nearlight_kit::network::Network;
 use nearlight_kit::problem::{ProblemResponse, request_id};
+use nearlight_protocol::api::RecipeList;
 use nearlight_protocol::limits::API_BODY_BYTES_MAX;
 use nearlight_protocol::problem::ProblemType;
 use std::path::PathBuf;
@@ -90,6 +91,7 @@ mod problem;
 mod prove;
 mod quality;
 mod receipts;
+mod recipes;
 mod regions;
 mod registries;
 mod relay;
@@ -140,6 +142,8 @@ pub(crate) struct Api {
     pub(crate) webhook_networks: Arc<[Network]>,
     pub(crate) clock: Clock,
     pub(crate) apps: Arc<Apps>,
+    /// Jobs that are ready to start.
+    pub(crate) recipes: RecipeList,
     pub(crate) identities: Identities,
     pub(crate) ready: Ready,
     pub(crate) usage_questions: UsageQuestions,
@@ -319,8 +323,7 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .merge(log_routes().merge(checker_routes()))
         .routes(routes!(audit::show_audit))
         .routes(routes!(usage::show_usage))
-        .routes(routes!(volumes::list_volumes))
-        .routes(routes!(volumes::show_volume, volumes::delete_volume))
+        .merge(job_routes())
         .routes(routes!(watching::show_watched))
         .routes(routes!(watching::watch, watching::watch_options))
         .routes(routes!(watching::patch_watcher, watching::end_watcher))
@@ -331,6 +334,14 @@ pub(crate) fn routes() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(ops::metrics))
         .split_for_parts();
     (router, log::name_tiles(document))
+}
+
+/// What jobs are made of, and what they leave.
+fn job_routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(recipes::list_recipes))
+        .routes(routes!(volumes::list_volumes))
+        .routes(routes!(volumes::show_volume, volumes::delete_volume))
 }
 
 /// Those of the log of receipts, and of what sessions have there.

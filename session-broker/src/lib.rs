@@ -13,7 +13,7 @@
 //! 8. `tunnels`: the way to containers of jobs; `endpoint`: the listener for whoever talks to them.
 //! 9. `receipts`: the log of what checkers, nodes and this broker sign; `verdicts`: what that comes to.
 //! 10. `node_keys`: the keys that nodes sign receipts with; `checks`: who checks whom.
-//! 11. [`catalogue`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
+//! 11. [`catalogue`], [`recipes`], [`tokens`], `fleet`, `rate`, [`time`], `metrics`: what they share.
 //!
 //! **Invariants.** One writer of every session; nothing is seen outside before it is durable; every
 //! queue is bounded and every wait on a peer has a deadline.
@@ -34,6 +34,7 @@ pub mod credentials;
 pub mod ledger;
 pub mod moving;
 pub mod rates;
+pub mod recipes;
 pub mod rotation;
 pub mod time;
 pub mod tokens;

@@ -108,6 +108,12 @@ export class Sessions {
     }
   }
 
+  /** The jobs that the broker has ready, by id: `start({ job: (await sessions.recipes()).embeddings?.job })`. */
+  async recipes(): Promise<Record<string, Schemas["Recipe"]>> {
+    const { recipes } = await taken(this.api.GET("/v1/recipes"));
+    return Object.fromEntries(recipes.map((recipe) => [recipe.id, recipe]));
+  }
+
   /** One session. */
   async get(id: string): Promise<Session> {
     return new Session(this.api, await taken(this.api.GET("/v1/sessions/{id}", { params: { path: { id } } })));

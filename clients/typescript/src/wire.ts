@@ -983,6 +983,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/recipes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The recipes: each a job to send to `POST /v1/sessions`, as it is or changed. */
+        get: operations["list_recipes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/regions": {
         parameters: {
             query?: never;
@@ -3443,6 +3460,22 @@ export interface components {
             kind: string;
             /** @description Its leaf. */
             leaf: string;
+        };
+        /** @description A job that is ready to be started, as it is or changed: what `POST /v1/sessions` takes as `job`. */
+        Recipe: {
+            /** @description Its name, such as `embeddings`. */
+            id: string;
+            /** @description The job. */
+            job: components["schemas"]["JobSpec"];
+            /** @description What it does, in a sentence. */
+            summary: string;
+            /** @description What people call it. */
+            title: string;
+        };
+        /** @description `GET /v1/recipes`. */
+        RecipeList: {
+            /** @description Sorted by id. */
+            recipes: components["schemas"]["Recipe"][];
         };
         /** @description Where sessions can run. */
         Region: {
@@ -6454,6 +6487,35 @@ export interface operations {
                 };
             };
             /** @description `not-found`, `log-unavailable`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_recipes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The recipes, by id. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecipeList"];
+                };
+            };
+            /** @description `unauthenticated`, `forbidden`, `too-many-requests`. */
             default: {
                 headers: {
                     [name: string]: unknown;

@@ -7,7 +7,7 @@ mod watch;
 mod who;
 
 pub use crate::attach::{CreateTicket, IceServer, Ticket};
-pub use catalogue::{App, AppList};
+pub use catalogue::{App, AppList, Recipe, RecipeList};
 pub use node::{CreateJoinToken, DrainNode, NewJoinToken, Node, NodeGpu, NodeList, NodeStatus};
 pub use session::{
     ClusterMember, CreateSession, EndReason, SavesWish, Session, SessionKind, SessionList,

@@ -21,8 +21,13 @@ export interface EndpointTicket {
 export const recipe = (name: string): string => join(ROOT, `configs/jobs/${name}/job.toml`);
 
 /** Starts a job from its file as its user would, waits until it is ready, and answers its id. */
-export async function startFile(stack: Stack, file: string): Promise<string> {
-  const { stdout } = await promisify(execFile)(join(BINARIES, "nearlight"), ["session", "start", "-f", file], {
+export const startFile = (stack: Stack, file: string): Promise<string> => started(stack, ["-f", file]);
+
+/** Starts a recipe of the broker by its name. */
+export const startRecipe = (stack: Stack, id: string): Promise<string> => started(stack, ["--recipe", id]);
+
+async function started(stack: Stack, what: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(join(BINARIES, "nearlight"), ["session", "start", ...what], {
     timeout: 170_000,
     env: { ...process.env, NEARLIGHT_URL: stack.base, NEARLIGHT_TOKEN: stack.key },
   });

@@ -1,6 +1,6 @@
 /**
- * A real AI job with no GPU: embeddings behind OpenAI's API, started by the command line from its
- * job.toml, called through its endpoint by the official clients of Python and JavaScript.
+ * A real AI job with no GPU: embeddings behind OpenAI's API, started by the command line as a recipe
+ * of the broker, called through its endpoint by the official clients of Python and JavaScript.
  */
 
 import assert from "node:assert/strict";
@@ -8,7 +8,7 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { promisify } from "node:util";
 import OpenAI from "openai";
-import { endpoint, recipe, startFile } from "../harness/jobs.js";
+import { endpoint, startRecipe } from "../harness/jobs.js";
 import { Rig } from "../harness/rig.js";
 
 const MODEL = "all-MiniLM-L6-v2";
@@ -18,7 +18,7 @@ const PYTHON = process.env["NEARLIGHT_PYTHON"] ?? "";
 
 const rig = Rig.forThisFile({ name: "job-embeddings", runtime: "docker" });
 
-const start = (): Promise<string> => startFile(rig.stack, recipe("embeddings"));
+const start = (): Promise<string> => startRecipe(rig.stack, "embeddings");
 
 /** Of vectors of unit length. */
 const cosine = (a: number[], b: number[]): number => a.reduce((sum, x, i) => sum + x * (b[i] ?? 0), 0);

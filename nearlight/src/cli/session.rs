@@ -48,21 +48,23 @@ pub enum SessionCommand {
 #[derive(Debug, Args)]
 pub struct Start {
     /// The app.
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    #[arg(required_unless_present_any = ["file", "recipe"], conflicts_with_all = ["file", "recipe"])]
     pub app: Option<AppId>,
     /// The job: a TOML file, or a compose file (.yaml, .yml) of one service.
     #[arg(short, long, value_name = "JOB.TOML")]
     pub file: Option<PathBuf>,
+    /// A recipe of the broker, in place of a file; `nearlight recipe list` has them.
+    #[arg(short, long, conflicts_with = "file")]
+    pub recipe: Option<String>,
     /// The value of a secret of the job: @FILE as it is, env:VARIABLE, or - for a line on stdin.
     #[arg(
         long = "secret",
         value_name = "NAME=@FILE|env:VARIABLE|-",
-        requires = "file",
         conflicts_with = "app"
     )]
     pub secrets: Vec<SecretArg>,
     /// Do not wait until the job is ready.
-    #[arg(long, requires = "file", conflicts_with = "app")]
+    #[arg(long, conflicts_with = "app")]
     pub detach: bool,
     /// What it may cost, millionths of the currency's unit; then it ends.
     #[arg(long, value_name = "MICRO")]

@@ -22,6 +22,7 @@ pub struct JobsFile {
     pub tunnel_address: String,
     pub volumes_mib_max: u64,
     pub prefetch: Vec<PathBuf>,
+    pub recipes: PathBuf,
 }
 
 impl JobsFile {

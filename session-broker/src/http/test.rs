@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 86] = [
+const PATHS: [(&str, &[&str]); 87] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/log/checkpoint", &["get"]),
@@ -59,6 +59,7 @@ const PATHS: [(&str, &[&str]); 86] = [
     ("/v1/probes/{probe}/{step}", &["post"]),
     ("/v1/receipts", &["get", "post"]),
     ("/v1/receipts/{index}", &["get"]),
+    ("/v1/recipes", &["get"]),
     ("/v1/regions", &["get"]),
     ("/v1/registries", &["get"]),
     ("/v1/registries/{registry}", &["delete", "put"]),

@@ -131,6 +131,11 @@ class Sessions:
         """One session."""
         return Session(self._http, self._http.request("GET", f"/v1/sessions/{quote(session_id, safe='')}"))
 
+    def recipes(self) -> dict[str, wire.Recipe]:
+        """The jobs that the broker has ready, by id: `start(job=client.sessions.recipes()["embeddings"]["job"])`."""
+        found = cast(wire.RecipeList, self._http.request("GET", "/v1/recipes"))
+        return {recipe["id"]: recipe for recipe in found["recipes"]}
+
     def list(
         self, *, kind: Literal["app", "job"] | None = None, labels: Mapping[str, str] | None = None
     ) -> list[Session]:

@@ -3893,6 +3893,40 @@ class NodeList(TypedDict):
     """
 
 
+class Recipe(TypedDict):
+    """
+    A job that is ready to be started, as it is or changed: what `POST /v1/sessions` takes as `job`.
+    """
+
+    id: str
+    """
+    Its name, such as `embeddings`.
+    """
+    job: JobSpec
+    """
+    The job.
+    """
+    summary: str
+    """
+    What it does, in a sentence.
+    """
+    title: str
+    """
+    What people call it.
+    """
+
+
+class RecipeList(TypedDict):
+    """
+    `GET /v1/recipes`.
+    """
+
+    recipes: list[Recipe]
+    """
+    Sorted by id.
+    """
+
+
 class Session(TypedDict):
     """
     A session as its owner sees it: the answer to create, get and list, and every server-sent event.

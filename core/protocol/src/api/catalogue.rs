@@ -2,6 +2,7 @@
 
 use crate::app::{Control, DisplayMode, GpuClass, Shelf};
 use crate::id::AppId;
+use crate::job::JobSpec;
 use serde::{Deserialize, Serialize};
 
 /// One app as the lobby shows it.
@@ -28,6 +29,26 @@ pub struct App {
     pub available: bool,
     /// Whether its saves persist.
     pub saves: bool,
+}
+
+/// A job that is ready to be started, as it is or changed: what `POST /v1/sessions` takes as `job`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Recipe {
+    /// Its name, such as `embeddings`.
+    pub id: String,
+    /// What people call it.
+    pub title: String,
+    /// What it does, in a sentence.
+    pub summary: String,
+    /// The job.
+    pub job: JobSpec,
+}
+
+/// `GET /v1/recipes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RecipeList {
+    /// Sorted by id.
+    pub recipes: Vec<Recipe>,
 }
 
 /// `GET /v1/apps`.

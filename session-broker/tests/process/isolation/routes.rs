@@ -135,6 +135,7 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
         ),
     ),
     ("get", "/v1/receipts/{index}", LikeAbsent(JSON, "")),
+    ("get", "/v1/recipes", TellsNothing),
     ("get", "/v1/regions", TellsNothing),
     ("get", "/v1/registries", TellsNothing),
     ("delete", "/v1/registries/{registry}", LikeAbsent(JSON, "")),
