@@ -2,10 +2,8 @@
 
 use crate::failure::Failure;
 use nearlight_proof::encoding::{hex, sha256};
-use nearlight_proof::porc::exchange::Step;
-use nearlight_proof::porc::exchange::exam::Miss;
 use nearlight_protocol::problem::{Problem, ProblemType};
-use nearlight_protocol::prove::{CreateProbe, NewProbe, SAID_BY, SAID_BY_NODE};
+use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use nearlight_protocol::receipt::{Placed, Receipt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,22 +12,15 @@ use ureq::{Agent, Body};
 
 mod duties;
 mod log;
+mod steps;
 
 pub use duties::Refused;
+pub use steps::NoAnswer;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Largest answer that is no opening.
 const ANSWER_BYTES_MAX: u64 = 128 * 1024;
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
-
-/// Why there is no answer to a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
-    /// It is the node's doing.
-    Node(Miss),
-    /// It is not, or nobody can tell: nothing of it is the node's.
-    Broker(String),
-}
 
 /// A broker, and a key for it.
 #[derive(Debug)]
@@ -72,46 +63,6 @@ impl Broker {
             Failure::Broker(
                 "it answers with no probe; it may be older than this checker".to_owned(),
             )
-        })
-    }
-
-    /// The node's answer to a step, at most so many bytes and within so long.
-    ///
-    /// # Errors
-    /// [`NoAnswer`].
-    pub fn step(
-        &self,
-        probe: &NewProbe,
-        (step, message): (Step, &[u8]),
-        (within, bytes_max): (Duration, usize),
-    ) -> Result<Vec<u8>, NoAnswer> {
-        let (id, node) = (&probe.id, &probe.node);
-        let path = format!("/v1/probes/{id}/{}?node={node}", step.name());
-        let miss = |error: ureq::Error| match error {
-            ureq::Error::Timeout(_) => NoAnswer::Node(Miss::Late),
-            error => NoAnswer::Broker(error.to_string()),
-        };
-        let answer = self.post(&path, "application/octet-stream", within, message);
-        let mut answer = answer.map_err(miss)?;
-        let is_answer = answer.status().as_u16() == 200;
-        let said_by = answer.headers().get(SAID_BY);
-        let is_nodes = said_by.is_some_and(|by| by == SAID_BY_NODE);
-        let limit = if is_answer {
-            bytes_max as u64
-        } else {
-            ANSWER_BYTES_MAX
-        };
-        let body = answer.body_mut().with_config();
-        // One byte more, so that a longer one is seen to be.
-        let read = body.limit(limit + 1).read_to_vec().map_err(miss)?;
-        self.count(read.len());
-        if is_answer {
-            return Ok(read);
-        }
-        Err(match refusal(&read) {
-            (_, why) if is_nodes => NoAnswer::Node(Miss::Refused(why)),
-            (Some(ProblemType::NodeUnreachable), why) => NoAnswer::Node(Miss::Unreachable(why)),
-            (_, why) => NoAnswer::Broker(why),
         })
     }
 

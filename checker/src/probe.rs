@@ -258,20 +258,28 @@ fn ask_all(
         let within = Duration::from_micros(ask.until_us.saturating_sub(now_us()));
         let bytes_max = exam.answer_bytes_max(ask.step);
         let answered = broker.step(probe, (ask.step, &ask.message), (within, bytes_max));
-        match answered {
+        let missed = match answered {
             Ok(answer) => {
                 exam.answer(now_us(), &answer);
                 if ask.step == Step::Open {
                     // Behind its signature.
                     opening = answer.get(64..).unwrap_or_default().to_vec();
                 }
+                None
             }
             // Where it did not come in time, it matters little what was said in the end.
-            Err(_) if now_us() >= ask.until_us => exam.miss(Miss::Late),
-            Err(NoAnswer::Node(miss)) => exam.miss(miss),
+            Err(NoAnswer::Node(_)) if now_us() >= ask.until_us => Some(Miss::Late),
+            Err(NoAnswer::Node(miss)) => Some(miss),
             Err(NoAnswer::Broker(why)) => return Err(Failure::Broker(why)),
-        }
+        };
         drop(room);
+        if let Some(miss) = missed {
+            if matches!(miss, Miss::Late | Miss::BrokeOff(_)) && !broker.is_there() {
+                let why = format!("it does not answer `{}`, nor anything", ask.step.name());
+                return Err(Failure::Broker(why));
+            }
+            exam.miss(miss);
+        }
         // Whoever is out of it is waited for by nobody.
         if let Some(meet) = meet.take()
             && exam.finding().is_none()
@@ -343,6 +351,7 @@ fn sign(
         Ok(None) => "its signature does not fit".to_owned(),
         Err(NoAnswer::Node(Miss::Refused(why) | Miss::Unreachable(why))) => why,
         Err(NoAnswer::Node(Miss::Late)) => "it did not answer in time".to_owned(),
+        Err(NoAnswer::Node(Miss::BrokeOff(why))) => format!("its answer broke off: {why}"),
         // The finding stands; the node was not asked.
         Err(NoAnswer::Broker(why)) => format!("the broker did not ask it: {why}"),
     };

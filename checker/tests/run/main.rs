@@ -7,6 +7,7 @@
 )]
 
 mod evidence;
+mod probes;
 mod scripted;
 mod streams;
 mod witness;

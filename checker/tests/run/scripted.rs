@@ -53,6 +53,10 @@ pub(crate) struct Script {
     pub(crate) asked: Vec<Asked>,
     /// What it answers to the question whether a node is there.
     pub(crate) alive: Option<(u16, Value)>,
+    /// What it answers to the first step of a probe, and how long it says that is.
+    pub(crate) begin: Option<(Vec<u8>, usize)>,
+    /// Whether it is away from then on.
+    pub(crate) ends_with_step: bool,
     /// Pieces of evidence that it takes before it is away.
     pub(crate) room: usize,
     /// Leaves that its log does not have: it says so of their pieces, and otherwise not.
@@ -154,6 +158,12 @@ impl Scripted {
             script.asked.push(asked.clone());
             answer = self.answer(script, &asked);
         });
+        if let Some((bytes, length)) = self.first_step(&asked) {
+            let head = "HTTP/1.1 200 X\r\nconnection: close\r\n";
+            let _ = write!(&stream, "{head}content-length: {length}\r\n\r\n");
+            let _ = (&stream).write_all(&bytes);
+            return;
+        }
         let Some((status, body)) = answer else {
             // Whoever asked waits, or sees the connection break.
             let held = self.script.0.lock().unwrap();
@@ -184,6 +194,11 @@ impl Scripted {
         );
     }
 
+    fn first_step(&self, asked: &Asked) -> Option<(Vec<u8>, usize)> {
+        let is_step = asked.path.starts_with("/v1/probes/") && asked.path.contains("/begin?");
+        is_step.then(|| self.script.0.lock().unwrap().begin.clone())?
+    }
+
     /// `None`: nobody answers.
     fn answer(&self, script: &mut Script, asked: &Asked) -> Option<(u16, Value)> {
         if let Some(log) = &mut script.log
@@ -212,6 +227,8 @@ impl Scripted {
                 ))
             }
             path if path.ends_with("/alive") => script.alive.clone(),
+            path if path.starts_with("/v1/probes?") => Some((201, probe(&asked.body["node"]))),
+            "/healthz" if !script.ends_with_step => Some((200, Value::Null)),
             "/v1/receipts" => Some((201, json!({ "index": 1, "leaf": "ab".repeat(32) }))),
             path if path.starts_with("/v1/evidence/") => {
                 if script.unplaced.iter().any(|leaf| path.ends_with(leaf)) {
@@ -275,6 +292,21 @@ pub(crate) fn duty(round: u64) -> Value {
         "value": hex(&network().value(round).unwrap()), "checkers": key(1).public().id(),
         "node_key": hex(node.as_bytes()),
     })
+}
+
+/// A probe of the node of [`duty`].
+fn probe(node: &Value) -> Value {
+    let offer = json!({
+        "receipt_key": hex(key(9).public().as_bytes()), "gpus": ["cpu"], "mem_mib": "1", "work": "1", "busy": false,
+    });
+    json!({ "id": nearlight_kit::ids::session(), "node": node, "offer": offer, "has_sessions": false })
+}
+
+/// A check of what the node can do.
+pub(crate) fn capacity(round: u64) -> Value {
+    let mut duty = duty(round);
+    duty["duty"] = json!("capacity");
+    duty
 }
 
 /// A checker that has come in.

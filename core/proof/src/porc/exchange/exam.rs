@@ -3,11 +3,12 @@
 //! ```text
 //!   Due(step) --ask--> Asked(step) --answer in time, signed--> Due(next) ... --opening is right--> Over(pass or fail)
 //!                          |-- late, wrong, unsigned --> Over(fail)
-//!                          `-- refused, out of reach --> Over(inconclusive)
+//!                          `-- refused, broken off, out of reach --> Over(inconclusive)
 //! ```
 //!
 //! **Invariants.** A secret is revealed after what it must not have influenced was signed. A late answer is not looked
-//! at. Whoever falls silent is late; only a refusal that came in time leaves things open, and is on record.
+//! at. Whoever falls silent is late; only a refusal that came in time, and an answer that breaks off, leave things open, and are
+//! on record: a node that breaks off has no more of it than one that refuses.
 
 use super::super::commit::Commitment;
 use super::super::contest::{SHORT_OPENING, UNSIGNED_OPENING};
@@ -55,6 +56,8 @@ pub enum Miss {
     Late,
     /// The node says why not, in time.
     Refused(String),
+    /// It began, and broke off in time.
+    BrokeOff(String),
     /// Whoever is between does not reach the node.
     Unreachable(String),
 }
@@ -225,6 +228,10 @@ impl<'a> Exam<'a> {
             Miss::Refused(why) => State::Over(
                 Finding::Inconclusive,
                 format!("the node refused `{step}`: {}", said(&why)),
+            ),
+            Miss::BrokeOff(why) => State::Over(
+                Finding::Inconclusive,
+                format!("the answer to `{step}` broke off: {}", said(&why)),
             ),
             Miss::Unreachable(why) => State::Over(
                 Finding::Inconclusive,
