@@ -79,13 +79,14 @@ pub struct TableArgs {
 /// `checker doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// The address of the broker: https, its name and perhaps a port.
+    /// The address of the broker: https, its name and perhaps a port [default: where the checker came in].
     #[arg(long, env = "NEARLIGHT_URL")]
     pub url: Option<String>,
-    /// Where drand's quicknet is read.
-    #[arg(long, default_value = crate::beacon::RELAY)]
-    pub drand: String,
-    /// A STUN server, HOST:PORT, to see whether UDP comes through.
+    /// Where drand's quicknet is read, for `run --once`; without it that is looked at only where the broker has no rounds of its
+    /// own.
+    #[arg(long)]
+    pub drand: Option<String>,
+    /// A STUN server, HOST:PORT, to see whether answers come by UDP.
     #[arg(long)]
     pub stun: Option<String>,
 }

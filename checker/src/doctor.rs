@@ -2,13 +2,23 @@
 //!
 //! Each line says what was found and, if it is not enough, what to do. A machine without a decoder is fit: it gets
 //! the duties that need none.
+//!
+//! **Invariant.** Looked at is what the network uses that the checker came into: of a chain of rounds its anchor was kept then,
+//! and nothing outside is asked. Randomness from outside is asked for where there is no such network, and when it is wanted.
 
 use crate::beacon;
-use crate::broker::Broker;
+use crate::broker::{Broker, Refused};
 use crate::cli::DoctorArgs;
+use crate::failure::Failure;
 use crate::keys;
+use crate::member::Network;
+use nearlight_kit::clock::unix_ms;
+use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::beacon::chain;
+use nearlight_proof::encoding::array_from_hex;
+use nearlight_protocol::problem::ProblemType;
 use std::fmt;
-use std::net::{ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -48,24 +58,22 @@ impl fmt::Display for Line {
 /// Looks at everything.
 #[must_use]
 pub fn look(data: &Path, args: &DoctorArgs) -> Vec<Line> {
-    let mut lines = vec![
+    let (network, url) = match Network::load(data) {
+        Ok(network) => (Ok(Some(network.clone())), Some(network.url)),
+        Err(Failure::NoNetwork(_)) => (Ok(None), None),
+        Err(broken) => (Err(broken.to_string()), None),
+    };
+    let url = args.url.clone().or(url);
+    let beacon = network.and_then(|network| the_beacon(args, network.as_ref(), url.as_deref()));
+    let needs_url = || Ok("not compared: give --url, or come into a network".to_owned());
+    vec![
         line("key", key(data)),
-        line("beacon", the_beacon(&args.drand)),
+        line("beacon", beacon),
         line("memory", memory()),
         line("decoder", Ok(decoder())),
-    ];
-    match &args.url {
-        Some(url) => lines.push(line("clock", clock(url))),
-        None => lines.push(line("clock", Ok("not compared: give --url".to_owned()))),
-    }
-    match &args.stun {
-        Some(server) => lines.push(line("udp", udp(server))),
-        None => lines.push(line(
-            "udp",
-            Ok("not tried: give --stun HOST:PORT".to_owned()),
-        )),
-    }
-    lines
+        line("clock", url.as_deref().map_or_else(needs_url, clock)),
+        line("udp", the_way(args.stun.as_deref(), url.as_deref())),
+    ]
 }
 
 fn line(what: &'static str, found: Result<String, String>) -> Line {
@@ -83,7 +91,56 @@ fn key(data: &Path) -> Result<String, String> {
     Ok(format!("key {}", key.public().id()))
 }
 
-fn the_beacon(relay: &str) -> Result<String, String> {
+/// What the network draws by: its own rounds, or those of quicknet.
+fn the_beacon(
+    args: &DoctorArgs,
+    network: Option<&Network>,
+    url: Option<&str>,
+) -> Result<String, String> {
+    let said = |error: Failure| error.to_string();
+    if let Some(relay) = &args.drand {
+        return quicknet(relay);
+    }
+    let anchor = network.map(Network::anchor).transpose().map_err(said)?;
+    let Some(url) = url else {
+        return quicknet(beacon::RELAY);
+    };
+    match anchor {
+        Some(anchor) => round_of(url, &anchor),
+        // Round 1 has begun where there are rounds at all.
+        None => match Broker::new(url, "").round(1) {
+            Err(Refused::Said(ProblemType::NotFound, _)) => quicknet(beacon::RELAY),
+            Err(error) => Err(format!("the broker: {error}")),
+            Ok(_) => Ok(
+                "the broker has rounds of its own; `checker join` keeps what they lead to"
+                    .to_owned(),
+            ),
+        },
+    }
+}
+
+/// The round of this moment, or the one before where the clocks differ a little, held to the anchor.
+fn round_of(url: &str, anchor: &Anchor) -> Result<String, String> {
+    let skew_ms = u64::try_from(SKEW_MAX.as_millis()).unwrap_or(0);
+    let round = anchor.round_at(unix_ms().saturating_sub(skew_ms));
+    let round =
+        round.ok_or("the network's chain has no more rounds; its operator has to begin another")?;
+    if round == 0 {
+        return Ok("the network's rounds have not begun yet".to_owned());
+    }
+    let told = Broker::new(url, "").round(round).map_err(|error| {
+        format!("the broker does not tell round {round}, which has begun by this machine's clock: {error}")
+    })?;
+    let value: Option<[u8; 32]> = array_from_hex(&told.value);
+    match value.is_some_and(|value| chain::verify((0, &anchor.anchor), round, &value)) {
+        true => Ok(format!("round {round} of the network's chain, verified")),
+        false => Err(format!(
+            "the broker's value of round {round} is not of the chain that this checker came in with; join again, and ask why"
+        )),
+    }
+}
+
+fn quicknet(relay: &str) -> Result<String, String> {
     let beacon = beacon::newest(relay).map_err(|error| error.to_string())?;
     Ok(format!("round {} of quicknet, verified", beacon.round))
 }
@@ -140,6 +197,41 @@ fn clock(url: &str) -> Result<String, String> {
             apart.as_secs()
         )),
     }
+}
+
+/// Whether UDP leaves this machine; with a STUN server whether it comes back, too. Brokers have none: nodes do, of sessions.
+fn the_way(stun: Option<&str>, url: Option<&str>) -> Result<String, String> {
+    match (stun, url.and_then(at_host)) {
+        (Some(server), _) => udp(server),
+        (None, None) => Ok("not tried: give --stun HOST:PORT".to_owned()),
+        (None, Some(host)) => {
+            let from = way_to(&host).map_err(|error| {
+                format!(
+                    "no way to {host} by UDP ({error}); let UDP out, or streams cannot be probed"
+                )
+            })?;
+            Ok(format!(
+                "leaves from {from}; whether it comes back --stun HOST:PORT tells"
+            ))
+        }
+    }
+}
+
+/// Host and port of a broker's address.
+fn at_host(url: &str) -> Option<String> {
+    let at: ureq::http::Uri = url.parse().ok()?;
+    let port = at.port_u16().unwrap_or(443);
+    Some(format!("{}:{port}", at.host()?))
+}
+
+/// From which address: nothing is sent.
+fn way_to(host: &str) -> std::io::Result<IpAddr> {
+    let none = || std::io::Error::other("it has no address");
+    let at = host.to_socket_addrs()?.next().ok_or_else(none)?;
+    let any = if at.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(at)?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// Asks a STUN server (RFC 8489) for this machine's address.

@@ -2,8 +2,8 @@
 
 use super::{ANSWER_BYTES_MAX, ANSWER_WITHIN, Broker, read};
 use nearlight_protocol::checker::{
-    Alive, AskAlive, CHECKER_PLAYS_HEADER, CheckerAccount, CheckerStanding, JoinChecker,
-    JoinedChecker, MyAssignments, Report,
+    Alive, AskAlive, BeaconRound, CHECKER_PLAYS_HEADER, CheckerAccount, CheckerStanding,
+    JoinChecker, JoinedChecker, MyAssignments, Report,
 };
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::problem::ProblemType;
@@ -113,6 +113,15 @@ impl Broker {
     pub fn alive(&self, node: &NodeId, asked: &AskAlive) -> Result<Alive, Refused> {
         let path = format!("/v1/nodes/{node}/alive");
         self.send("POST", &path, Some(asked), ALIVE_WITHIN)
+    }
+
+    /// A round of the network's chain.
+    ///
+    /// # Errors
+    /// [`Refused`]; of a round that has not begun, and where there are none, `not-found`.
+    pub fn round(&self, round: u64) -> Result<BeaconRound, Refused> {
+        let path = format!("/v1/beacon/{round}");
+        self.send("GET", &path, None::<&()>, ANSWER_WITHIN)
     }
 
     /// Opens a probe, as [`Broker::open`] does, and tells one refusal from another.

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_checker");
@@ -53,6 +53,10 @@ pub(crate) struct Script {
     pub(crate) asked: Vec<Asked>,
     /// What it answers to the question whether a node is there.
     pub(crate) alive: Option<(u16, Value)>,
+    /// When the rounds began, Unix milliseconds, if not long ago.
+    pub(crate) genesis_ms: Option<u64>,
+    /// So many rounds too early it tells their values.
+    pub(crate) ahead: u64,
     /// What it answers to the first step of a probe, and how long it says that is.
     pub(crate) begin: Option<(Vec<u8>, usize)>,
     /// Whether it is away from then on.
@@ -185,7 +189,8 @@ impl Scripted {
             .as_str()
             .map_or_else(|| body.to_string(), str::to_owned);
         let head = format!(
-            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            "HTTP/1.1 {status} X\r\ndate: {}\r\ncontent-type: application/json\r\nconnection: close\r\n",
+            httpdate::fmt_http_date(SystemTime::now())
         );
         let _ = write!(
             &stream,
@@ -207,7 +212,11 @@ impl Scripted {
             return answered;
         }
         match asked.path.as_str() {
-            "/v1/checkers" => Some((201, joined())),
+            "/v1/checkers" => Some((201, joined(&script.network()))),
+            path if path.starts_with("/v1/beacon/") => {
+                let round: u64 = path.rsplit('/').next()?.parse().ok()?;
+                Some((200, round_of(&script.network(), round + script.ahead)?))
+            }
             path if path.starts_with("/v1/checkers/me/assignments") => {
                 if script.away > 0 {
                     script.away -= 1;
@@ -270,17 +279,35 @@ pub(crate) fn network() -> Network {
     Network::new((1_000_000, 60_000), Vec::new(), &key(99))
 }
 
-pub(crate) fn joined() -> Value {
-    let network = network();
-    let envelope = network.anchor.sign(&key(99)).unwrap();
+impl Script {
+    fn network(&self) -> Network {
+        let began = self
+            .genesis_ms
+            .map(|ms| Network::new((ms, 60_000), Vec::new(), &key(99)));
+        began.unwrap_or_else(network)
+    }
+}
+
+fn joined(network: &Network) -> Value {
     json!({
         "secret": "nlk_secret", "key_id": "00", "operator": "west",
         "directory_key": hex(key(99).public().as_bytes()),
-        "chain": {
-            "anchor": network.anchor.anchor, "genesis_unix_ms": 1_000_000, "round_ms": 60_000, "length": 4096,
-            "envelope": String::from_utf8(envelope).unwrap(),
-        },
+        "chain": chain(network),
     })
+}
+
+fn chain(network: &Network) -> Value {
+    let anchor = &network.anchor;
+    json!({
+        "anchor": anchor.anchor, "genesis_unix_ms": anchor.genesis_ms, "round_ms": anchor.round_ms, "length": anchor.length,
+        "envelope": String::from_utf8(anchor.sign(&key(99)).unwrap()).unwrap(),
+    })
+}
+
+fn round_of(network: &Network, round: u64) -> Option<Value> {
+    let began = network.anchor.begins_ms(round);
+    let value = hex(&network.value(round)?);
+    Some(json!({ "round": round, "value": value, "began_unix_ms": began, "chain": chain(network) }))
 }
 
 /// A question whether a node is there.
