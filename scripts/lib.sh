@@ -52,6 +52,7 @@ found() {
         pc:*) have pkg-config && pkg-config --exists "$what" ;;
         gst:*) have gst-inspect-1.0 && gst-inspect-1.0 --exists "$what" >/dev/null 2>&1 ;;
         file:*) [ -e "$what" ] ;;
+        py:*) have python3 && python3 -c "import $what" 2>/dev/null ;;
         host:*) getent ahosts "$what" >/dev/null ;;
         postgres:*) have "$what" || compgen -G "/usr/lib/postgresql/*/bin/$what" >/dev/null ;;
         *) die "requirements.txt: $1 is no way to look" ;;

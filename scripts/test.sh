@@ -112,6 +112,7 @@ step "checks" scripts/check.sh all
 step "documentation" documents
 step "purity" purity
 step "generated files" generated
+step "the second verifier of receipts" scripts/second-verifier.sh
 step "dependencies" dependencies
 step "fuzz targets and their seeds" scripts/fuzz.sh seeds
 step "the API against its document, clients; histories, a bounded sample" api_and_histories

@@ -4,13 +4,15 @@
     verify.py receipt ENVELOPE PROOF --policy P --directory D --authority HEX [--later ENVELOPE PROOF]...
     verify.py vectors FILE...
     verify.py questions < LINES
+    verify.py beacon ROUND SIGNATURE
 
 It needs Python 3.9 and the package cryptography, and shares no code with the first. `receipt` prints
 the outcome and exits with its code: 0 VALID, 7 MALFORMED, 3 UNKNOWN-KEY, 4 FORGED, 5 NOT-LOGGED,
 6 NOT-WITNESSED, 10 DISPUTED, 11 REVOKED. `vectors` checks what the vector files say. `questions`
 prints an outcome for each line, which asks as a page asks the first verifier (verifier/src/page.rs).
-It does not verify the signatures of drand, and not that a predicate's body has each member that its kind asks
-for; the first verifier does.
+`beacon` prints the value of a round of drand's quicknet, or exits with 4 if the signature is not its;
+that takes the package py_ecc, too. It does not verify that a predicate's body has each member that its
+kind asks for; the first verifier does.
 """
 import base64
 import hashlib
@@ -806,6 +808,43 @@ def golden_porc(porc, same):
          porc["committee"])
 
 
+# drand's quicknet ---------------------------------------------------------------------------------
+
+QUICKNET = bytes.fromhex(
+    "83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e760183c"
+    "8c4b450b6a0a6c3ac6a5776a2d1064510d1fec758c921cc22b0e17e63aaf4bcb"
+    "5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a")
+QUICKNET_DOMAIN = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
+
+
+def quicknet(round_number, signature):
+    """The beacon of a round, from its signature on G1; `None` if it is not quicknet's."""
+    try:
+        from py_ecc.bls.hash_to_curve import hash_to_G1
+        from py_ecc.bls.point_compression import decompress_G1, decompress_G2
+        from py_ecc.optimized_bls12_381 import G2, curve_order, is_inf, multiply, pairing
+    except ImportError:
+        sys.exit("rounds of quicknet take the package py_ecc: pip install py_ecc")
+    if len(signature) != 48:
+        return None
+    try:
+        point = decompress_G1(int.from_bytes(signature, "big"))
+    except ValueError:
+        return None
+    if is_inf(point) or not is_inf(multiply(point, curve_order)):
+        return None
+    key = decompress_G2((int.from_bytes(QUICKNET[:48], "big"), int.from_bytes(QUICKNET[48:], "big")))
+    message = sha256(round_number.to_bytes(8, "big"))
+    hashed = hash_to_G1(message, QUICKNET_DOMAIN, hashlib.sha256)
+    return sha256(signature) if pairing(G2, point) == pairing(key, hashed) else None
+
+
+def rounds_of_quicknet(vectors, same):
+    for case in vectors["cases"]:
+        value = quicknet(case["round"], bytes.fromhex(case["signature"]))
+        same("quicknet: " + case["name"], value and value.hex(), case["beacon"])
+
+
 def public(vectors, same):
     for name, vector in vectors["jcs"].items():
         value = json.loads(unbase64(vector["input"]))
@@ -863,13 +902,20 @@ def main(arguments):
         for name in arguments[1:]:
             with open(name, encoding="utf-8") as file:
                 vectors = json.load(file)
-            (golden if "porc" in vectors else public)(vectors, same)
+            if "quicknet" in vectors:
+                rounds_of_quicknet(vectors["quicknet"], same)
+            else:
+                (golden if "porc" in vectors else public)(vectors, same)
         print(f"{counts[0]} agree, {counts[1]} differ")
         return 1 if counts[1] else 0
     if arguments == ["questions"]:
         for line in sys.stdin:
             print(answer(json.loads(line)))
         return 0
+    if arguments[:1] == ["beacon"] and len(arguments) == 3:
+        value = quicknet(int(arguments[1]), bytes.fromhex(arguments[2]))
+        print(value.hex() if value else "FORGED")
+        return 0 if value else CODES["FORGED"]
     if arguments[:1] != ["receipt"] or len(arguments) < 3:
         print(__doc__)
         return 64

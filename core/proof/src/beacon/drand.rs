@@ -105,6 +105,28 @@ mod test {
         assert_eq!(verify(1, &infinity), Err(DrandError::Point));
     }
 
+    /// docs/verify/verify.py checks the same ones with another pairing.
+    #[test]
+    fn a_round_is_what_the_vectors_say_of_it() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../vectors/quicknet.json")).unwrap();
+        let cases = file["quicknet"]["cases"].as_array().unwrap();
+        for case in cases {
+            let signature: Option<[u8; 48]> = array_from_hex(case["signature"].as_str().unwrap());
+            let round = case["round"].as_u64().unwrap();
+            let value = signature.and_then(|signature| verify(round, &signature).ok());
+            let value = value.map(|value| crate::encoding::hex(&value));
+            assert_eq!(
+                value.as_deref(),
+                case["beacon"].as_str(),
+                "{}",
+                case["name"]
+            );
+        }
+        let right = cases.iter().filter(|case| case["beacon"].is_string());
+        assert_eq!(right.count(), 2);
+    }
+
     #[test]
     fn rounds_and_times() {
         assert_eq!(
