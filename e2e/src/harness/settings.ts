@@ -15,6 +15,8 @@ export interface StackOptions {
   path?: number;
   /** What players send to the node is remembered. Not together with a path. */
   tapped?: boolean;
+  /** Checkers that `nearlight up` starts beside the node. */
+  checkers?: number;
   /** More of the configuration, TOML. */
   config?: string[];
   /** Descriptions of apps by file name, instead of those in e2e/apps. */

@@ -56,10 +56,11 @@ export class Stack {
     const pathPort = options.path === undefined && !options.tapped ? 0 : await freeUdpPort();
     const config = writeConfig(data, adminPort, pathPort, options);
     const apps = options.apps ? writeApps(data, await options.apps()) : join(ROOT, "e2e/apps");
+    const checkers = options.checkers === undefined ? [] : ["--checkers", String(options.checkers)];
     const log = join(ARTEFACTS, `${options.name}.log`);
     const child = spawn(
       program,
-      ["up", "--listen", `127.0.0.1:${listenPort}`, "--data", data, "--rtc-port", String(rtcPort), "--config", config, "--apps", apps],
+      ["up", "--listen", `127.0.0.1:${listenPort}`, "--data", data, "--rtc-port", String(rtcPort), "--config", config, "--apps", apps, ...checkers],
       { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...options.env } },
     );
     const stack = new Stack(options, data, rtcPort, adminPort, child, log);
