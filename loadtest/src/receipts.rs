@@ -54,8 +54,11 @@ pub struct Args {
     /// For so many seconds.
     #[arg(long, default_value_t = 30)]
     seconds: u32,
-    /// Receipts that are then sent as fast as the connections take them: a minute at 2,000 a second.
-    #[arg(long, default_value_t = 120_000)]
+    /// Seconds in which receipts are then sent as fast as the connections take them.
+    #[arg(long, default_value_t = 60)]
+    flood_seconds: u32,
+    /// Receipts that are made for that before, 4 KB each: where they do not last, `flood_s` is less than was asked for.
+    #[arg(long, default_value_t = 240_000)]
     flood: usize,
     /// HTTP connections.
     #[arg(long, default_value_t = 512)]
@@ -139,10 +142,11 @@ async fn measure(args: &Args) -> Result<Report> {
     ensure!(size >= args.entries, "the broker shows {size} entries");
     let (pid, sent) = (broker.pid()?, Arc::new(sent));
     let to = (broker.listen, key.as_str());
-    let mut tally = load(args, to, &sent, (0..timed, Some(args.rate))).await?;
+    let mut tally = load(args, to, &sent, (0..timed, Pace::Rate(args.rate))).await?;
     let own = std::process::id();
     let (cpu_before, own_before, began) = (cpu_s(pid)?, cpu_s(own)?, Instant::now());
-    let flood = load(args, to, &sent, (timed..count, None)).await?;
+    let pace = Pace::Until(Duration::from_secs(args.flood_seconds.into()));
+    let flood = load(args, to, &sent, (timed..count, pace)).await?;
     let flood_s = began.elapsed().as_secs_f64();
     let (broker_s, own_s) = (cpu_s(pid)? - cpu_before, cpu_s(own)? - own_before);
     let broker_rss_kib = resident_kib(pid)?;
@@ -288,18 +292,27 @@ impl Tally {
     }
 }
 
-/// Sends some of them, each at its moment or as soon as a connection is free; without a rate nothing waits.
+/// When each is sent.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// At its moment, so many a second, or as soon as a connection is free then.
+    Rate(u32),
+    /// At once, until it is so late.
+    Until(Duration),
+}
+
+/// Sends some of them.
 async fn load(
     args: &Args,
     (broker, key): (SocketAddr, &str),
     sent: &Arc<Vec<Sent>>,
-    (range, rate): (Range<usize>, Option<u32>),
+    (range, pace): (Range<usize>, Pace),
 ) -> Result<Tally> {
     let (next, began) = (Arc::new(AtomicUsize::new(range.start)), Instant::now());
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..args.connections {
         let client = Client::new(broker, key).sending(envelopes::TYPE);
-        let of = (range.clone(), rate, began);
+        let of = (range.clone(), pace, began);
         workers.spawn(work(client, sent.clone(), next.clone(), of));
     }
     let tallies = workers.join_all().await.into_iter();
@@ -317,7 +330,7 @@ async fn work(
     mut client: Client,
     sent: Arc<Vec<Sent>>,
     next: Arc<AtomicUsize>,
-    (range, rate, began): (Range<usize>, Option<u32>, Instant),
+    (range, pace, began): (Range<usize>, Pace, Instant),
 ) -> Result<Tally> {
     let mut tally = Tally::default();
     loop {
@@ -326,7 +339,11 @@ async fn work(
             return Ok(tally);
         };
         let turn = (number - range.start) as f64;
-        let scheduled = rate.map(|rate| Duration::from_secs_f64(turn / f64::from(rate)));
+        let scheduled = match pace {
+            Pace::Rate(rate) => Some(Duration::from_secs_f64(turn / f64::from(rate))),
+            Pace::Until(end) if began.elapsed() >= end => return Ok(tally),
+            Pace::Until(_) => None,
+        };
         if let Some(scheduled) = scheduled {
             tokio::time::sleep_until(began + scheduled).await;
         }

@@ -41,10 +41,14 @@ function checker(report: Report): void {
 
 /** Entries of a young log and of an old one. The old one takes some 9 GB of the disk for minutes. */
 const LOG_ENTRIES = [10_000, Number(process.env["LOG_ENTRIES"] ?? 10_000_000)] as const;
+const FLOOD_S = 60;
 
 /** What `loadtest receipts` says, as far as it is read here. */
 interface Appended {
   readonly appends_per_s: number;
+  readonly flood_s: number;
+  /** Answers that gave no place, by status. */
+  readonly others: Readonly<Record<string, number>>;
   readonly ms_p50: number;
   readonly ms_p99: number;
   readonly missing: number;
@@ -58,7 +62,7 @@ function append(entries: number): Appended {
   mkdirSync(scratch, { recursive: true });
   const data = mkdtempSync(join(scratch, "log-"));
   try {
-    const args = ["receipts", "--entries", String(entries), "--data", data];
+    const args = ["receipts", "--entries", String(entries), "--flood-seconds", String(FLOOD_S), "--data", data];
     const said = execFileSync(join(BINARIES, "loadtest"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
     return JSON.parse(said) as Appended;
   } finally {
@@ -69,6 +73,10 @@ function append(entries: number): Appended {
 function log(report: Report): void {
   const [young, old] = [append(LOG_ENTRIES[0]), append(LOG_ENTRIES[1])];
   if (young.missing + old.missing > 0) throw new Error("a receipt that was given a place stands elsewhere or is new");
+  for (const { others, flood_s } of [young, old]) {
+    if (Object.keys(others).length > 0) throw new Error(`not every receipt was given a place: ${JSON.stringify(others)} by status`);
+    if (flood_s < FLOOD_S) throw new Error(`the receipts lasted ${flood_s} s of ${FLOOD_S}: make more (--flood)`);
+  }
   report.add("proof.log_appends_per_s", old.appends_per_s);
   report.add("proof.log_append_ms_p50_young", young.ms_p50);
   report.add("proof.log_append_ms_p50", old.ms_p50);

@@ -16,9 +16,12 @@ use nearlight_protocol::receipt::KeyWindow;
 
 /// What an envelope is sent as.
 pub(super) const TYPE: &str = "application/vnd.dsse.envelope.v1+json";
-/// Checkers and nodes of the network.
-const CHECKERS: usize = 3;
-const NODES: usize = 60;
+/// Checkers and nodes of the network. An issuer has 1 GiB at once and little more in a minute, and a receipt that names six pieces
+/// takes 356 KiB of it: so many checkers hand in 290,000 of them. All keys are one page of the directory.
+const CHECKERS: usize = 99;
+const NODES: usize = 20;
+/// Checkers of a round.
+const COMMITTEE: usize = 3;
 /// A piece of evidence, and for how long it is kept.
 const PIECE_BYTES: u64 = 60_000;
 const EVIDENCE_S: u64 = 90 * 24 * 3600;
@@ -79,7 +82,7 @@ impl Network {
         [of("checker", &self.checkers), of("node", &self.nodes)].concat()
     }
 
-    /// So many, each of a probe of its own: of each node and round one from every checker.
+    /// So many, each of a probe of its own: of each node and round one from each of a committee, all checkers in turn.
     pub(super) fn envelopes(&self, count: usize, pieces: u32) -> Result<Vec<Sent>> {
         let now_s = nearlight_kit::clock::unix_ms() / 1000;
         (0..count)
@@ -89,7 +92,8 @@ impl Network {
 
     fn envelope(&self, number: usize, pieces: u32, now_s: u64) -> Result<Sent> {
         let checker = &self.checkers[number % CHECKERS];
-        let node = &self.nodes[number / CHECKERS % NODES];
+        let turn = number / COMMITTEE;
+        let node = &self.nodes[turn % NODES];
         let made_up = |what: &str| KeyId(hash(what, &[&number.to_le_bytes()]));
         let piece = |n: u32| Evidence {
             sha256: KeyId(hash(
@@ -101,7 +105,7 @@ impl Network {
         };
         let statement = Statement {
             subject: Subject {
-                name: format!("node:nod_{:020}", number / CHECKERS % NODES),
+                name: format!("node:nod_{:020}", turn % NODES),
                 sha256: node.public().id(),
             },
             head: Head {
@@ -115,7 +119,7 @@ impl Network {
                 evidence: (0..pieces).map(piece).collect(),
             },
             predicate: Predicate::Porc(Box::new(Porc {
-                round: (number / CHECKERS / NODES) as u64,
+                round: (turn / NODES) as u64,
                 beacon: made_up("beacon"),
                 gpu: "cpu".to_owned(),
                 class: "software".to_owned(),
