@@ -3,17 +3,19 @@
 //! A caller may ask any broker. Who is asked about a session (or a node, for a line check) that another
 //! one holds hands the request on as it is, with the caller's own credentials, and the answer back. A
 //! request that was forwarded is never forwarded again (I6): whoever gets one for what it does not hold
-//! says so with `421`, and the first broker looks the holder up anew, once.
+//! says so with `421`, and the first broker looks the holder up anew, once. What came to the first one meanwhile
+//! is answered there.
+//!
+//! **Invariant.** That a holder does not answer is for those who may know of the session: to others it says no
+//! more than that there is none.
 
 use super::Api;
-use super::caller::{RateKey, bearer, nobody};
+use super::caller::{RateKey, bearer};
 use super::duties::ALIVE_WITHIN;
 use super::inside::onward;
-use super::problem::{
-    Refusal, node_unreachable, not_found, store_failed, ticket_invalid, too_many,
-};
+use super::problem::{Refusal, node_unreachable, store_failed, too_many};
 use super::serve::Peer;
-use crate::ledger::{BrokerId, SessionRow};
+use crate::ledger::BrokerId;
 use crate::peers::{AT_HAND, AWAITED, Hub, PeerError, PeerEvent, Peers};
 use crate::probes::STEP_WITHIN;
 use crate::secret::{KEY_PREFIX, credential_hash};
@@ -157,50 +159,67 @@ pub(super) async fn to_holder(
     if let Subject::Session(session) = &subject
         && onward::is_stream(request.method(), request.uri().path())
     {
-        let answer = onward::hand_on(&api, (region, session), &holder, request, from).await;
-        return answer.unwrap_or_else(IntoResponse::into_response);
+        let (head, body) = request.into_parts();
+        let again = Request::from_parts(head.clone(), Body::empty());
+        let request = Request::from_parts(head, body);
+        return match onward::hand_on(&api, (region, session), &holder, request, from).await {
+            Ok(answer) => answer,
+            Err(refusal) => api.unanswered(session, refusal, (again, next), from).await,
+        };
     }
     let (head, body) = request.into_parts();
     let body = match super::body::whole(body).await {
         Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
-    match api
-        .forward(region, &subject, holder, (&head, body), from)
-        .await
-    {
-        Ok(response) => response,
-        Err(refusal) => match &subject {
-            Subject::Session(session) => {
-                let known = api.may_know(session, &head.headers, from).await;
-                known.err().unwrap_or(refusal).into_response()
-            }
-            Subject::WatchLink(_) | Subject::Node(_) | Subject::Checked(_) => {
-                refusal.into_response()
-            }
-        },
+    let asked = (&head, body.clone());
+    let answer = api.forward(region, &subject, holder, asked, from).await;
+    let again = Request::from_parts(head, Body::from(body));
+    match (answer, &subject) {
+        (Ok(Some(answer)), _) => answer,
+        (Ok(None), _) => next.run(again).await,
+        (Err(refusal), Subject::Session(session)) => {
+            api.unanswered(session, refusal, (again, next), from).await
+        }
+        (Err(refusal), Subject::WatchLink(_) | Subject::Node(_) | Subject::Checked(_)) => {
+            refusal.into_response()
+        }
     }
 }
 
 impl Api {
-    /// Whether the caller may know that a session is there whose holder does not answer. Who may not is
-    /// answered as if it were not.
+    /// The answer where a session's holder gives none. Who may not know that the session is there is answered here, by
+    /// what answers for a session that is not.
+    async fn unanswered(
+        &self,
+        session: &SessionId,
+        refusal: Refusal,
+        (request, next): (Request, Next),
+        from: Peer,
+    ) -> Response {
+        match self.may_know(session, request.headers(), from).await {
+            Ok(true) => refusal.into_response(),
+            Ok(false) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    /// Whether the caller may know that a session is there.
     async fn may_know(
         &self,
         session: &SessionId,
         headers: &HeaderMap,
         from: Peer,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         if let Some(ticket) = bearer(headers).filter(|token| !token.starts_with(KEY_PREFIX)) {
-            let verified = self.signer.verify_ticket(ticket, session);
-            return verified.map(drop).map_err(|_| ticket_invalid());
+            return Ok(self.signer.verify_ticket(ticket, session).is_ok());
         }
-        let caller = self.caller(headers, from).await?.ok_or_else(nobody)?;
+        let Ok(Some(caller)) = self.caller(headers, from).await else {
+            return Ok(false);
+        };
         let found = self.ledger.session(session.clone()).await;
         let found = found.map_err(|e| store_failed(&e))?;
-        let within = |row: &SessionRow| caller.whose().takes(&row.user, row.tenant.as_ref());
-        let found = found.filter(|(row, _)| within(row));
-        found.map(drop).ok_or_else(|| not_found("session"))
+        Ok(found.is_some_and(|(row, _)| caller.whose().takes(&row.user, row.tenant.as_ref())))
     }
 
     /// Whether what a request is about is a session that is over.
@@ -290,6 +309,7 @@ impl Api {
         let _ = tokio::time::timeout(TAKE_UP_WITHIN, here).await;
     }
 
+    /// The holder's answer; `None` if what the request is about came here meanwhile, or is nowhere.
     async fn forward(
         &self,
         region: &Region,
@@ -297,7 +317,7 @@ impl Api {
         holder: BrokerId,
         (head, body): (&request::Parts, Bytes),
         from: Peer,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Option<Response>, Refusal> {
         let mut holder = holder;
         for _ in 0..2 {
             let asked = region.ask(&holder, head, body.clone(), from).await;
@@ -305,7 +325,7 @@ impl Api {
                 Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {}
                 Ok(answer) => {
                     crate::metrics::forwarded("answered");
-                    return Ok(answer);
+                    return Ok(Some(answer));
                 }
                 Err(Unreachable::Peer(PeerError::Full)) => {
                     crate::metrics::forwarded("full");
@@ -322,7 +342,10 @@ impl Api {
             }
             match self.holder(region, subject, from, false).await? {
                 Some(next) => holder = next,
-                None => break,
+                None => {
+                    crate::metrics::forwarded("moved-here");
+                    return Ok(None);
+                }
             }
         }
         crate::metrics::forwarded("unreachable");
@@ -374,7 +397,8 @@ impl Api {
         head.headers = headers.clone();
         let asked = (&head, Bytes::new());
         let answer = self.forward(region, subject, holder, asked, from).await;
-        answer.ok().filter(|answer| answer.status().is_success())
+        let answer = answer.ok().flatten();
+        answer.filter(|answer| answer.status().is_success())
     }
 }
 

@@ -35,6 +35,8 @@ enum Apart {
 use Apart::{AdminOnly, BySecret, LikeAbsent, OwnOnly, TellsNothing};
 use routes::ROUTES;
 
+#[path = "isolation/across.rs"]
+mod across;
 #[path = "isolation/routes.rs"]
 mod routes;
 
@@ -100,14 +102,26 @@ impl Theirs {
 
 /// A tenant, and a key of it that may everything there.
 pub(crate) async fn tenant(rig: &Rig, name: &str) -> (String, String, Client) {
+    tenant_by(&rig.admin(), name).await
+}
+
+/// The same, made by that administrator where they are.
+async fn tenant_by(admin: &Client, name: &str) -> (String, String, Client) {
     let body = json!({ "name": name });
-    let made = rig.admin().post_json("/v1/tenants", &body).await;
+    let made = admin.post_json("/v1/tenants", &body).await;
     assert_eq!(made.status, 201, "{made:?}");
     let body = json!({ "name": name, "role": "tenant", "tenant": made.at("/id") });
-    let key = rig.admin().post_json("/v1/keys", &body).await;
+    let (key, client) = key_by(admin, &body).await;
+    (made.at("/id"), key, client)
+}
+
+/// A key, and its caller.
+async fn key_by(admin: &Client, body: &Value) -> (String, Client) {
+    let key = admin.post_json("/v1/keys", body).await;
     assert_eq!(key.status, 201, "{key:?}");
-    let client = bearer(rig, &key.at("/secret"));
-    (made.at("/id"), key.at("/key/id"), client)
+    let value = format!("Bearer {}", key.at("/secret"));
+    let client = Client::nobody(admin.at).with("authorization", &value);
+    (key.at("/key/id"), client)
 }
 
 pub(crate) fn bearer(rig: &Rig, secret: &str) -> Client {
@@ -116,8 +130,8 @@ pub(crate) fn bearer(rig: &Rig, secret: &str) -> Client {
 }
 
 /// A tenant that plays and is watched.
-async fn busy(rig: &Rig, edge: &mut Edge) -> (Theirs, Client) {
-    let (tenant, key, client) = tenant(rig, "a").await;
+async fn busy(admin: &Client, edge: &mut Edge) -> (Theirs, Client) {
+    let (tenant, key, client) = tenant_by(admin, "a").await;
     let session = id(&client.create("demo").await);
     edge.start_next().await;
     let path = format!("/v1/sessions/{session}");
@@ -248,7 +262,7 @@ async fn every_route_keeps_tenants_apart() {
     };
     let mut edge = rig.attach(&node, Vec::new()).await;
     rig.online(&node).await;
-    let (theirs, owner) = busy(&rig, &mut edge).await;
+    let (theirs, owner) = busy(&rig.admin(), &mut edge).await;
     let document = rig.nobody().get("/openapi.json").await.json();
     let described: BTreeSet<(String, String)> = document["paths"]
         .as_object()
@@ -268,42 +282,11 @@ async fn every_route_keeps_tenants_apart() {
         "each route has a check here, and each check a route"
     );
 
-    let (own_tenant, _, other) = tenant(&rig, "b").await;
-    let player = json!({ "name": "p", "role": "player", "tenant": own_tenant });
-    let player = rig.admin().post_json("/v1/keys", &player).await;
-    let colleague = json!({ "name": "p", "role": "player", "tenant": theirs.tenant });
-    let colleague = rig.admin().post_json("/v1/keys", &colleague).await;
-    let operator = json!({ "name": "o", "role": "operator" });
-    let operator = rig.admin().post_json("/v1/keys", &operator).await;
-    let strangers = [
-        ("another tenant", other),
-        (
-            "another tenant's player",
-            bearer(&rig, &player.at("/secret")),
-        ),
-        ("a guest", rig.guest().await),
-        ("an operator", bearer(&rig, &operator.at("/secret"))),
-        (
-            "a player of the same tenant",
-            bearer(&rig, &colleague.at("/secret")),
-        ),
-    ];
+    let strangers = strangers(&rig.admin(), &theirs).await;
     let mut leaks = Vec::new();
     for (who, stranger) in &strangers {
         for (method, route, apart) in ROUTES {
-            // Whoami says of which tenant one is; a colleague is of the same.
-            if *route == "/v1/whoami" && who.contains("same") {
-                continue;
-            }
-            // The fleet is an operator's to change, and usage to bill.
-            let is_apps = route.starts_with("/v1/apps") && (*method, *route) != ("get", "/v1/apps");
-            let is_fleets = route.contains("/nodes/")
-                || route.starts_with("/v1/probes")
-                || is_apps
-                || route.contains("/directory/keys/")
-                || (*method, *route) == ("get", "/v1/stakes")
-                || ["/v1/disputes", "/v1/join-tokens", "/metrics", "/v1/usage"].contains(route);
-            if is_fleets && *who == "an operator" {
+            if is_theirs_too(who, method, route) {
                 continue;
             }
             if let Some(why) = leak(stranger, method, route, *apart, &theirs).await {
@@ -314,6 +297,43 @@ async fn every_route_keeps_tenants_apart() {
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
 
     untouched(&owner, &theirs).await;
+}
+
+/// Whoever has no business with what a tenant has.
+async fn strangers(admin: &Client, theirs: &Theirs) -> [(&'static str, Client); 5] {
+    let (own_tenant, _, other) = tenant_by(admin, "b").await;
+    let player = |tenant: &str| json!({ "name": "p", "role": "player", "tenant": tenant });
+    let operator = json!({ "name": "o", "role": "operator" });
+    [
+        ("another tenant", other),
+        (
+            "another tenant's player",
+            key_by(admin, &player(&own_tenant)).await.1,
+        ),
+        ("a guest", Client::guest(admin.at).await),
+        ("an operator", key_by(admin, &operator).await.1),
+        (
+            "a player of the same tenant",
+            key_by(admin, &player(&theirs.tenant)).await.1,
+        ),
+    ]
+}
+
+/// Whether a route tells a stranger what they may know.
+fn is_theirs_too(who: &str, method: &str, route: &str) -> bool {
+    // Whoami says of which tenant one is; a colleague is of the same.
+    if route == "/v1/whoami" && who.contains("same") {
+        return true;
+    }
+    // The fleet is an operator's to change, and usage to bill.
+    let is_apps = route.starts_with("/v1/apps") && (method, route) != ("get", "/v1/apps");
+    let is_fleets = route.contains("/nodes/")
+        || route.starts_with("/v1/probes")
+        || is_apps
+        || route.contains("/directory/keys/")
+        || (method, route) == ("get", "/v1/stakes")
+        || ["/v1/disputes", "/v1/join-tokens", "/metrics", "/v1/usage"].contains(&route);
+    is_fleets && who == "an operator"
 }
 
 /// All of it is still there, and its owner's.

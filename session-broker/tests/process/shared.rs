@@ -129,6 +129,11 @@ impl Shared {
 
     /// As [`Shared::broker_at`], with more of its configuration.
     async fn broker_with(&self, name: &str, ledger: &str, more: &str) -> Program {
+        self.broker_of(name, ledger, 3, more).await
+    }
+
+    /// As [`Shared::broker_with`], which gives others up after that time.
+    async fn broker_of(&self, name: &str, ledger: &str, dead_s: u32, more: &str) -> Program {
         let own = self.dir.path().join(name);
         std::fs::create_dir_all(&own).unwrap();
         // Fails where the broker was there before.
@@ -136,7 +141,8 @@ impl Shared {
         let file = own.join("broker.toml");
         // All callers of a test share one address.
         let limits = "[limits]\nguests_burst = 200\ncreates_burst = 200\nrequests_burst = 2000\n";
-        let peers = format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = 3\n");
+        let peers =
+            format!("[peers]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\ndead_s = {dead_s}\n");
         let text = format!("metrics_listen = \"127.0.0.1:0\"\n{limits}{peers}{more}");
         std::fs::write(&file, text).unwrap();
         let args = ["--config", file.to_str().unwrap(), "--ledger", ledger];
@@ -150,7 +156,15 @@ impl Shared {
         (a, b)
     }
 
-    /// The same, each with a way to the database of its own that can be cut.
+    /// The same, of which none takes over from the other within a test.
+    pub(crate) async fn two_that_wait(&self) -> (Program, Program) {
+        let by = async |name: &str| self.broker_of(name, &self.postgres.url, 120, "").await;
+        let (a, b) = (by("a").await, by("b").await);
+        met(&[&a, &b]).await;
+        (a, b)
+    }
+
+    /// The same as [`Shared::two`], each with a way to the database of its own that can be cut.
     pub(crate) async fn two_by_lines(&self) -> [(Program, Line); 2] {
         self.two_by_lines_with("").await
     }

@@ -77,3 +77,31 @@ async fn who_watches_through_another_broker_hears_that_the_holder_hangs() {
     here.events(&session).await.next().await;
     b.signal("-CONT").await;
 }
+
+/// Whoever asks while a session goes from one broker to the other need not ask again.
+#[tokio::test]
+async fn a_request_on_its_way_to_the_former_holder_is_answered_where_the_session_came_to() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two().await;
+    let there = Client::guest(b.listen).await;
+    let here = at(&there, &a);
+    let mut edge = shared.edge(1, &b, &[&here, &there]).await;
+    let session = id(&there.create("demo").await);
+    let started = edge.start_next().await;
+    reach(&here, &session, "ready").await;
+    b.signal("-STOP").await;
+    let asking = ["", "/placement", "/watch-links"].map(|of| {
+        let (here, path) = (here.clone(), format!("{}{of}", path(&session)));
+        Shutdown::new().spawn(async move { here.get(&path).await })
+    });
+    // Each is on its way while the node attaches, and waits for longer than that takes.
+    let moved = shared
+        .attach(&edge.node, &a, vec![started.running(false)])
+        .await;
+    for asked in asking {
+        let answer = asked.await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    drop(moved);
+    b.signal("-CONT").await;
+}
