@@ -11,6 +11,8 @@ import { UnreachableError } from "./errors.js";
 export const RETRIES = 3;
 /** How long the head of an answer may take. An event stream may last. */
 const ANSWER_MS = 30_000;
+/** How long a node looks through a tree. */
+const COPY_MS = 180_000;
 /** A broker that asks for more patience than this is not waited for, the caller is told. */
 const RETRY_AFTER_MS_MAX = 60_000;
 const BACKOFF_MS = 250;
@@ -37,18 +39,29 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /** As `fetch`. */
-export async function retryingFetch(request: Request): Promise<Response> {
+export const retryingFetch = (request: Request): Promise<Response> => retrying(request, ANSWER_MS);
+
+/** As `fetch`, for files of a job. */
+export const copyingFetch = (request: Request): Promise<Response> => retrying(request, COPY_MS);
+
+/**
+ * As `fetch`, for a body of any size: it is sent once, for a copy to send again would be all of it in memory. The answer begins
+ * after the last of it, so the line's own patience is what there is (Node.js: five minutes without a byte).
+ */
+export async function sendingFetch(request: Request): Promise<Response> {
+  // To follow a redirect, Node.js would keep all of it as well.
+  const answer = await once(new Request(request, { redirect: "error" }));
+  if (answer instanceof Error) throw unreachable(request, answer);
+  return answer;
+}
+
+async function retrying(request: Request, answerMs: number): Promise<Response> {
   const repeatable = isRepeatable(request);
   for (let attempt = 0; ; attempt++) {
-    const answer = await once(request.clone());
+    const answer = await once(request.clone(), answerMs);
     const isLast = attempt === RETRIES;
     if (answer instanceof Error) {
-      if (isLast || !repeatable) {
-        const origin = new URL(request.url).origin;
-        throw new UnreachableError(`cannot reach the broker at ${origin}; is it running? Start one with \`nearlight up\``, {
-          cause: answer,
-        });
-      }
+      if (isLast || !repeatable) throw unreachable(request, answer);
       await pause(backoffMs(attempt), request.signal);
       continue;
     }
@@ -60,9 +73,9 @@ export async function retryingFetch(request: Request): Promise<Response> {
 }
 
 /** The answer, or that the line broke. What the caller aborts is thrown. */
-async function once(request: Request): Promise<Response | Error> {
+async function once(request: Request, answerMs?: number): Promise<Response | Error> {
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(new Error("no answer in time")), ANSWER_MS);
+  const timer = answerMs === undefined ? undefined : setTimeout(() => late.abort(new Error("no answer in time")), answerMs);
   try {
     return await fetch(request, { signal: AbortSignal.any([request.signal, late.signal]) });
   } catch (error) {
@@ -71,6 +84,11 @@ async function once(request: Request): Promise<Response | Error> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+function unreachable(request: Request, cause: Error): UnreachableError {
+  const origin = new URL(request.url).origin;
+  return new UnreachableError(`cannot reach the broker at ${origin}; is it running? Start one with \`nearlight up\``, { cause });
 }
 
 function isRepeatable(request: Request): boolean {

@@ -2,17 +2,15 @@
 
 import type { Client as Api } from "openapi-fetch";
 import { taken } from "./client.js";
-import { ProblemError, SessionEndedError, UnreachableError } from "./errors.js";
-import { backoffMs, pause, RETRIES } from "./retry.js";
+import { NearlightError, ProblemError, SessionEndedError, UnreachableError } from "./errors.js";
+import { lines } from "./lines.js";
+import { backoffMs, copyingFetch, pause, RETRIES, sendingFetch } from "./retry.js";
 import type { components, paths } from "./wire.js";
 
 type Schemas = components["schemas"];
 
 /** Called with the session at once and after every change. */
 export type Progress = (session: Session) => void;
-
-/** A silent event stream is dead after this; the broker pings every 15 s. */
-const EVENT_MS = 45_000;
 
 /**
  * A session as it was when it was last asked for: `view` is all that the broker says of it.
@@ -85,10 +83,14 @@ export class Session implements AsyncDisposable {
     for (let breaks = 0; ; breaks++) {
       const query = { follow: of.follow ?? false, ...(after === undefined ? of.tail !== undefined && { tail: of.tail } : { after }) };
       const params = { params: { ...this.#path.params, query } };
-      const call = this.api.GET("/v1/sessions/{id}/logs", { ...params, parseAs: "stream", ...(of.signal && { signal: of.signal }) });
+      const open = async (signal: AbortSignal): Promise<ReadableStream<Uint8Array>> => {
+        const stream = await taken(this.api.GET("/v1/sessions/{id}/logs", { ...params, parseAs: "stream", signal }));
+        opened = true;
+        return stream as unknown as ReadableStream<Uint8Array>;
+      };
       try {
         let [id, event]: [string | undefined, string] = [undefined, ""];
-        for await (const line of lines((await taken(call)) as unknown as ReadableStream<Uint8Array>)) {
+        for await (const line of lines(open, of.signal)) {
           if (line.startsWith("id: ")) id = line.slice(4);
           else if (line.startsWith("event: ")) event = line.slice(7);
           else if (!line.startsWith("data: ")) continue;
@@ -99,11 +101,9 @@ export class Session implements AsyncDisposable {
             yield JSON.parse(line.slice(6)) as Schemas["LogLine"];
           }
         }
-        opened = true;
       } catch (error) {
         of.signal?.throwIfAborted();
         const name = error instanceof ProblemError ? error.problemName : "";
-        opened ||= after !== undefined;
         if (opened && name === "session-ended") return;
         const passes = ["", "node-unreachable", "job-not-ready", "job-unreachable"].includes(name);
         if (error instanceof SyntaxError || !opened || !passes) throw error;
@@ -116,14 +116,17 @@ export class Session implements AsyncDisposable {
   }
 
   /** A file or a directory of the job, as a tar archive. Unpack it with care: it is the job's word. */
-  async getFiles(path: string): Promise<ReadableStream<Uint8Array>> {
-    const params = { params: { ...this.#path.params, query: { path } } };
+  async getFiles(path: string, how: { signal?: AbortSignal } = {}): Promise<ReadableStream<Uint8Array>> {
+    const params = { params: { ...this.#path.params, query: { path } }, ...how, fetch: copyingFetch };
     return (await taken(this.api.GET("/v1/sessions/{id}/files", { ...params, parseAs: "stream" }))) as unknown as ReadableStream<Uint8Array>;
   }
 
-  /** Unpacks a tar archive in the job: below `path` if that is a directory, or else as `path`. */
-  async putFiles(path: string, archive: Blob): Promise<Schemas["Copied"]> {
-    const params = { params: { ...this.#path.params, query: { path } } };
+  /**
+   * Unpacks a tar archive in the job: below `path` if that is a directory, or else as `path`. It is sent once, as it is read:
+   * a file is `await openAsBlob(name)` of `node:fs`.
+   */
+  async putFiles(path: string, archive: Blob, how: { signal?: AbortSignal } = {}): Promise<Schemas["Copied"]> {
+    const params = { params: { ...this.#path.params, query: { path } }, ...how, fetch: sendingFetch };
     const headers = { "Content-Type": "application/x-tar" };
     // Bytes as they are, whatever the document's type of them is.
     const body = archive as unknown as never;
@@ -157,40 +160,15 @@ export class Session implements AsyncDisposable {
 
   /** The session at once and after every change. A broken stream ends like one that is over. */
   async *#events(signal?: AbortSignal): AsyncGenerator<Schemas["Session"]> {
-    const silent = new AbortController();
-    const any = signal ? AbortSignal.any([signal, silent.signal]) : silent.signal;
-    const call = this.api.GET("/v1/sessions/{id}/events", { ...this.#path, parseAs: "stream", signal: any });
-    const stream: ReadableStream<Uint8Array> | null = await taken(call);
-    let timer = setTimeout(() => silent.abort(), EVENT_MS);
+    const open = (any: AbortSignal): Promise<ReadableStream<Uint8Array> | null> =>
+      taken(this.api.GET("/v1/sessions/{id}/events", { ...this.#path, parseAs: "stream", signal: any }));
     try {
-      for await (const line of lines(stream)) {
-        clearTimeout(timer);
-        timer = setTimeout(() => silent.abort(), EVENT_MS);
+      for await (const line of lines(open, signal)) {
         if (line.startsWith("data:")) yield JSON.parse(line.slice(5)) as Schemas["Session"];
       }
     } catch (error) {
-      if (error instanceof SyntaxError) throw error;
+      if (error instanceof SyntaxError || error instanceof NearlightError) throw error;
       signal?.throwIfAborted();
-    } finally {
-      clearTimeout(timer);
-      silent.abort();
     }
-  }
-}
-
-async function* lines(stream: ReadableStream<Uint8Array> | null): AsyncGenerator<string> {
-  if (stream === null) return;
-  const decoder = new TextDecoder();
-  const reader = stream.getReader();
-  let rest = "";
-  try {
-    for (let read = await reader.read(); !read.done; read = await reader.read()) {
-      const parts = (rest + decoder.decode(read.value, { stream: true })).split(/\r?\n/);
-      rest = parts.pop() ?? "";
-      yield* parts;
-    }
-  } finally {
-    // Whoever has heard enough closes the connection, or the program would not end.
-    await reader.cancel().catch(() => undefined);
   }
 }
