@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +151,23 @@ def test_an_endpoint_is_an_address_and_a_ticket_and_the_end_of_a_block_ends_the_
         assert session.endpoint(direct=True).url == url, "where the node has none"
         scoped = session.endpoint(methods=["GET"], path="/v1", direct=True)
         assert session.endpoint().ticket == "t", "the node's is for the node alone"
-        assert session.endpoint(direct=True).ticket == "t", "of a broker that makes none for nodes"
+        assert session.endpoint(direct=True) == (url, ticket), "of a broker that makes none for nodes"
     assert (scoped.url, scoped.ticket) == ("https://ses-1.node/", "of-node")
     assert server.asked[5].body == {"methods": ["GET"], "path": "/v1"}
     assert (url, ticket) == ("http://ses-1.localhost/", "t")
     assert server.asked[2].body == {"port": "web", "expires_s": 60}
     assert server.asked[-1].method == "DELETE"
+
+
+def test_the_end_of_a_block_does_not_hide_what_went_wrong_in_it() -> None:
+    answers = [Answer(200, view("ready")), problem(409, "conflict")]
+    broken = pytest.raises(ValueError, match="of the block")
+    with serving(*answers) as server, broken as raised, client(server).sessions.get("ses_1"):
+        raise ValueError("of the block")
+    if sys.version_info >= (3, 11):
+        assert raised.value.__notes__ == ["ses_1 is not ended: No: Do this."]
+    with serving(*answers) as server, pytest.raises(ProblemError), client(server).sessions.get("ses_1"):
+        pass
 
 
 def test_lists_are_filtered_and_usage_is_read_to_its_last_page() -> None:

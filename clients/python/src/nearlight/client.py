@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets as random_secrets
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -222,10 +223,11 @@ class Session:
         hour at most; when the job moves, ask again.
         """
         made = self._endpoint(port, expires_s, methods, path)
-        url = made.get("direct_url") if direct else None
-        if url is None:
-            return Endpoint(made["url"], made["ticket"])
-        return Endpoint(url, made.get("direct_ticket") or made["ticket"])
+        url, ticket = made.get("direct_url"), made.get("direct_ticket")
+        # A node's owner sees what it is sent, and `ticket` opens `url` as well: of a broker that makes no other, it is for that.
+        if direct and url is not None and ticket is not None:
+            return Endpoint(url, ticket)
+        return Endpoint(made["url"], made["ticket"])
 
     def open_url(self, port: str | None = None) -> str:
         """An address of the job for a browser. It works once, within a minute."""
@@ -291,9 +293,14 @@ class Session:
     ) -> None:
         try:
             self.end()
-        except ProblemError as problem:
-            if problem.name != "not-found":
+        except NearlightError as failure:
+            if isinstance(failure, ProblemError) and failure.name == "not-found":
+                return
+            if error is None:
                 raise
+            # What went wrong in the block is what its caller catches.
+            if sys.version_info >= (3, 11):
+                error.add_note(f"{self.id} is not ended: {failure}")
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.phase}>"
