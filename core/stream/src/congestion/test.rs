@@ -205,6 +205,23 @@ fn a_quiet_picture_proves_nothing() {
 }
 
 #[test]
+fn a_report_of_many_packets_and_a_late_one_does_not_panic() {
+    let mut controller = Controller::new(CONFIG, 0);
+    for sequence in 0..71 {
+        controller.on_sent(sequence, 1_000, Kind::Video, 900_000);
+    }
+    let arrived = |sequence, arrived_us| Outcome {
+        sequence,
+        arrived_us: Some(arrived_us),
+    };
+    let mut outcomes: Vec<Outcome> = (0..70).map(|n| arrived(n, 1_000_000)).collect();
+    outcomes.push(arrived(70, 950_000));
+    controller.on_feedback(&outcomes, 1_020_000);
+    assert!(controller.estimate(1_020_000).kbps_path >= CONFIG.kbps_min);
+    assert_eq!(controller.take_told(), (71, 0));
+}
+
+#[test]
 fn packets_are_told_of_once_and_only_those_that_left() {
     let mut controller = Controller::new(CONFIG, 0);
     let tell = |controller: &mut Controller, sequences: &[u16], arrived_us: Option<u64>| {
