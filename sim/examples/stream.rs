@@ -6,13 +6,14 @@
 use nearlight_sim::path::Conditions;
 use nearlight_sim::stream::{Outcome, Scenario, Span};
 
-const SCENARIOS: [&str; 6] = [
+const SCENARIOS: [&str; 7] = [
     "steps",
     "deep-steps",
     "deep-queue",
     "cubic",
     "loss",
     "jitter",
+    "reorder",
 ];
 const SEEDS: u64 = 20;
 
@@ -146,6 +147,9 @@ fn scenario(name: &str) -> Option<Scenario> {
         },
         "loss" => lossy(|conditions| conditions.loss = 0.05),
         "jitter" => lossy(|conditions| conditions.jitter_us = 10_000),
+        "reorder" => lossy(|conditions| {
+            (conditions.reorder, conditions.reorder_us) = (0.02, 15_000);
+        }),
         _ => return None,
     })
 }

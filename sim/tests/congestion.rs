@@ -41,11 +41,8 @@ fn steps(name: &str, high: u32, low: u32) {
     ];
     each_seed(&scenario, name, |outcome| {
         at_most("queue p95", outcome.queue_us(0.95, &settled), 60_000)?;
-        at_most(
-            "queue ever",
-            outcome.queue_us(1.0, &[Span::seconds(0, 90)]),
-            500_000,
-        )?;
+        let ever_us = outcome.queue_us(1.0, &[Span::seconds(0, 90)]);
+        at_most("queue ever", ever_us, 500_000)?;
         at_most("freeze", outcome.freeze_us(&settled), 250_000)?;
         for (from, kbps) in [(5, high), (37, low), (67, high)] {
             let steady = outcome.useful_kbps(Span::seconds(from, from + 22));
@@ -55,8 +52,8 @@ fn steps(name: &str, high: u32, low: u32) {
         let goal = f64::from(high) * 0.9;
         let reached = outcome.reached_us(goal, 60_000_000).unwrap_or(u64::MAX);
         at_most("back after the step", reached, 65_000_000)?;
-        // And the encoder is left alone: less than two changes a second.
-        at_most("targets", outcome.changes(Span::seconds(0, 90)) as u64, 180)
+        // And the encoder is left alone: once a second on a path that noise keeps full (1.11 is the most of 20 seeds).
+        at_most("targets", outcome.changes(Span::seconds(0, 90)) as u64, 117)
     });
 }
 
@@ -79,7 +76,8 @@ fn a_deep_queue_is_not_filled() {
             at_most("queue p95", outcome.queue_us(0.95, &settled), 60_000)?;
             at_most("freeze", outcome.freeze_us(&settled), 250_000)?;
             let steady = outcome.useful_kbps(Span::seconds(5, 60));
-            at_least("useful share", steady / f64::from(kbps), 0.93)
+            at_least("useful share", steady / f64::from(kbps), 0.93)?;
+            at_most("targets", outcome.changes(Span::seconds(0, 60)) as u64, 78)
         });
     }
 }
@@ -121,7 +119,8 @@ fn random_loss_does_not_lower_the_rate() {
         each_seed(&scenario, &format!("loss {loss}"), |outcome| {
             let steady = Span::seconds(2, 30);
             at_least("useful", outcome.useful_kbps(steady), 7_000.0)?;
-            at_least("frames", outcome.fps(steady), 58.0)
+            at_least("frames", outcome.fps(steady), 58.0)?;
+            left_alone(outcome)
         });
     }
 }
@@ -137,9 +136,43 @@ fn bursts_and_jitter_do_not_lower_the_rate() {
     let jitter = lossy(|conditions| conditions.jitter_us = 10_000);
     for (name, scenario) in [("bursts", bursts), ("jitter", jitter)] {
         each_seed(&scenario, name, |outcome| {
-            at_least("useful", outcome.useful_kbps(Span::seconds(2, 30)), 7_000.0)
+            at_least("useful", outcome.useful_kbps(Span::seconds(2, 30)), 7_000.0)?;
+            left_alone(outcome)
         });
     }
+}
+
+/// On a path with room for everything: the encoder is told its rate once or twice, and no more.
+fn left_alone(outcome: &Outcome) -> Result<(), String> {
+    at_most("targets", outcome.changes(Span::seconds(2, 30)) as u64, 6)
+}
+
+/// Packets that others overtake, as over two links at once: they are neither lost nor a queue.
+#[test]
+fn packets_out_of_order_do_not_lower_the_rate() {
+    for (share, us) in [(0.02, 15_000), (0.10, 5_000), (0.01, 60_000)] {
+        let scenario = lossy(|path| (path.reorder, path.reorder_us) = (share, us));
+        each_seed(&scenario, &format!("reorder {share}, {us} us"), |outcome| {
+            let steady = Span::seconds(2, 30);
+            at_least("useful", outcome.useful_kbps(steady), 7_000.0)?;
+            at_least("frames", outcome.fps(steady), 58.0)?;
+            at_most("freeze", outcome.freeze_us(&[steady]), 150_000)?;
+            left_alone(outcome)
+        });
+    }
+}
+
+#[test]
+fn packets_out_of_order_hide_no_queue_and_feign_none() {
+    let mut scenario = Scenario::bottleneck(6_000, 200_000);
+    let path = &mut scenario.steps[0].1;
+    (path.reorder, path.reorder_us) = (0.02, 15_000);
+    each_seed(&scenario, "reorder on a full path", |outcome| {
+        let queue_us = outcome.queue_us(0.95, &[Span::seconds(2, 60)]);
+        at_most("queue p95", queue_us, 60_000)?;
+        let steady = outcome.useful_kbps(Span::seconds(5, 60));
+        at_least("useful share", steady / 6_000.0, 0.93)
+    });
 }
 
 /// Every two seconds nothing arrives for a while, and then everything at once: a radio that scans, or
