@@ -2,11 +2,19 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nearlight_protocol::control::{FromEdge, ToEdge};
+use nearlight_protocol::control::{FromEdge, ToEdge, Unread};
 use serde::{Serialize, de::DeserializeOwned};
 
 fuzz_target!(|bytes: &[u8]| {
     round_trip::<FromEdge>(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let is_read = serde_json::from_str::<FromEdge>(text).is_ok();
+        match FromEdge::read(text) {
+            Ok(_) => assert!(is_read),
+            Err(Unread::Newer { kind, .. }) => assert!(!is_read && FromEdge::KINDS.contains(&kind)),
+            Err(Unread::Broken(_)) => assert!(!is_read),
+        }
+    }
     // A key set is free JSON, whose fractions need not survive; nothing of ours has any.
     match serde_json::from_slice::<ToEdge>(bytes) {
         Ok(ToEdge::Welcome(welcome)) => drop(welcome),

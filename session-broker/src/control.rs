@@ -28,6 +28,7 @@ const REVOKED_DETAIL: &str =
 const REVOKED_RETRY_S: u32 = 3600;
 
 mod connection;
+mod heard;
 mod hello;
 mod listener;
 mod shown;

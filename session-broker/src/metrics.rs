@@ -22,6 +22,7 @@ const PLACE_REJECTED: &str = "broker_place_rejected_nodes_total";
 const RACES_LOST: &str = "broker_place_races_lost_total";
 const NODES: &str = "broker_nodes";
 const STREAMS: &str = "broker_control_streams_total";
+const UNREAD: &str = "broker_control_unread_total";
 const WHEP: &str = "broker_whep_relay_seconds";
 const RELOADS: &str = "broker_ledger_reloads_total";
 const SETBACKS: &str = "broker_ledger_setbacks_total";
@@ -112,7 +113,16 @@ pub(crate) fn describe() {
         "Times a node ran more that was to be stopped than its outbox takes."
     );
     describe_counter!(WEBHOOKS, "Tries to deliver a notice, by outcome.");
+    describe_streams();
+}
+
+/// Those of control streams.
+fn describe_streams() {
     describe_counter!(STREAMS, "Control streams by how they went.");
+    describe_counter!(
+        UNREAD,
+        "Messages of nodes with a value that this build does not know, by kind."
+    );
     describe_histogram!(
         WHEP,
         Unit::Seconds,
@@ -218,6 +228,10 @@ pub(crate) fn nodes(status: &'static str, count: usize) {
 
 pub(crate) fn control_stream(outcome: &'static str) {
     counter!(STREAMS, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn control_unread(kind: &'static str) {
+    counter!(UNREAD, "kind" => kind).increment(1);
 }
 
 /// One tunnel more, or one less.

@@ -16,6 +16,7 @@
 mod hello;
 mod images;
 mod inventory;
+mod newer;
 mod order;
 mod viewer;
 
@@ -25,6 +26,7 @@ pub use hello::{
 };
 pub use images::{ImageFault, ImagesWanted, WarmReady, WarmWanted};
 pub use inventory::{Gpu, Heartbeat, Inventory, JobHost, RunningSession, SessionRtt, Slot};
+pub use newer::Unread;
 pub use order::{AckOutcome, DenyReason, Order, SessionReport, Start};
 pub use viewer::{SessionWatchLinks, ViewerRole, WhepAction, WhepRefusal, WhepResult};
 
@@ -175,6 +177,7 @@ pub enum ToEdge {
         /// The session.
         session: SessionId,
         /// Why.
+        #[serde(deserialize_with = "newer::reason")]
         reason: EndReason,
         /// Seconds from now.
         in_s: u32,

@@ -1,5 +1,6 @@
 //! One edge's connection: the handshake, then reading and writing until either side ends it.
 
+use super::heard::{Heard, believed, parse};
 use super::hello::check;
 use super::listener::Terms;
 use super::shown::{Shown, ShownSession, verify};
@@ -12,10 +13,9 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use nearlight_kit::pki::{node_of, spiffe_of};
 use nearlight_kit::read_ahead::ReadAhead;
-use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
-    QUALITY_FEATURE, RUNNING_PARTS_FEATURE, SessionReport, ToEdge, USED_FEATURE, Welcome,
+    QUALITY_FEATURE, RUNNING_PARTS_FEATURE, SessionReport, ToEdge, USED_FEATURE, Unread, Welcome,
 };
 use nearlight_protocol::enrol::RENEW_FEATURE;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -133,6 +133,9 @@ pub(super) enum StreamError {
     /// It broke the protocol.
     #[error("the edge broke the protocol: {0}")]
     Protocol(String),
+    /// It said what cannot be read.
+    #[error("the edge said what cannot be read")]
+    Unread(#[from] Unread),
     /// It was refused.
     #[error("the edge was refused: {0}")]
     Refused(String),
@@ -151,7 +154,7 @@ impl StreamError {
             Self::Tls(_) => "tls",
             Self::Proxied(_) => "proxied",
             Self::Socket(_) => "socket",
-            Self::Protocol(_) => "protocol",
+            Self::Protocol(_) | Self::Unread(_) => "protocol",
             Self::Refused(_) => "refused",
             Self::Silent => "silent",
             Self::NotReading => "not-reading",
@@ -323,13 +326,14 @@ async fn read_all(
     let dead_after = terms.control.dead_after();
     let mut renewed_at = None;
     let mut shown = Shown::default();
+    let mut heard = Heard::default();
     loop {
-        let heard = tokio::time::timeout(dead_after, source.next()).await;
-        let frame = match heard.map_err(|_| StreamError::Silent)? {
+        let next = tokio::time::timeout(dead_after, source.next()).await;
+        let frame = match next.map_err(|_| StreamError::Silent)? {
             Some(frame) => frame.map_err(Box::new)?,
             None => return Ok(()),
         };
-        let Some(message) = parse(&frame)? else {
+        let Some(message) = heard.message(&frame, &stream.node)? else {
             continue;
         };
         let message = match message {
@@ -388,18 +392,6 @@ async fn read_all(
         if events.send(said).await.is_err() {
             return Ok(());
         }
-    }
-}
-
-/// A report as far as its node may say so. An end that is the broker's to decide is a node's failure; where the broker
-/// did decide it, the node only says it again, and its word for it does not count.
-fn believed(event: SessionReport) -> SessionReport {
-    match event {
-        SessionReport::Ended { reason, detail } if !reason.is_a_nodes() => SessionReport::Ended {
-            reason: EndReason::Internal,
-            detail,
-        },
-        event => event,
     }
 }
 
@@ -464,17 +456,6 @@ async fn send(socket: &mut Socket, message: &ToEdge) -> Result<(), StreamError> 
         .await
         .map_err(|_| StreamError::NotReading)?
         .map_err(|e| StreamError::Socket(Box::new(e)))
-}
-
-/// The message in a frame; `None` for pings, pongs and the close, which the library answers.
-fn parse(frame: &Message) -> Result<Option<FromEdge>, StreamError> {
-    match frame {
-        Message::Text(text) => serde_json::from_str(text)
-            .map(Some)
-            .map_err(|error| StreamError::Protocol(error.to_string())),
-        Message::Binary(_) => Err(StreamError::Protocol("a binary message".to_owned())),
-        Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(None),
-    }
 }
 
 fn to_json(message: &ToEdge) -> Result<String, StreamError> {

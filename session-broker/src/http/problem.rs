@@ -267,6 +267,7 @@ pub(super) fn whep_refused(reason: WhepRefusal, detail: &str) -> Refusal {
         WhepRefusal::NotFound => ProblemType::NotFound,
         WhepRefusal::NotReady => ProblemType::SessionNotReady,
         WhepRefusal::TooMany => ProblemType::TooManyRequests,
+        WhepRefusal::Unknown => ProblemType::NodeUnreachable,
     };
     let detail = if detail.is_empty() {
         name.title()
@@ -279,6 +280,7 @@ pub(super) fn whep_refused(reason: WhepRefusal, detail: &str) -> Refusal {
         WhepRefusal::AttachedElsewhere
         | WhepRefusal::InvalidOffer
         | WhepRefusal::NotFound
-        | WhepRefusal::NotReady => refusal,
+        | WhepRefusal::NotReady
+        | WhepRefusal::Unknown => refusal,
     }
 }

@@ -250,7 +250,8 @@ impl Owner {
             DenyReason::EpochOld
             | DenyReason::GrantInvalid
             | DenyReason::NodeFault
-            | DenyReason::SlotBusy => {
+            | DenyReason::SlotBusy
+            | DenyReason::Unknown => {
                 if let Some(claim) = claim.filter(|claim| claim.node == *node) {
                     self.fleet.cool(&claim, now);
                 }

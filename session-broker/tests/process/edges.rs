@@ -8,6 +8,7 @@ use nearlight_protocol::control::{FromEdge, Order, RUNNING_PARTS_FEATURE, Runnin
 use nearlight_protocol::id::SessionId;
 use nearlight_protocol::limits::{CONTROL_MESSAGE_BYTES_MAX, CONTROL_OUTBOX_MAX};
 use nearlight_protocol::unit::U64;
+use serde_json::{Value, json};
 
 async fn playing(guest: &Client, edge: &mut Edge) -> (String, Started) {
     let session = id(&guest.create("demo").await);
@@ -81,6 +82,49 @@ async fn garbage_and_floods_cost_a_node_its_stream_only() {
     })
     .await;
     playing(&guest, &mut good).await;
+}
+
+/// A node may be newer than its broker: kinds of messages wait for a feature, values within one do not.
+#[tokio::test]
+async fn what_only_a_newer_node_knows_costs_neither_its_stream_nor_its_sessions() {
+    let rig = Rig::start().await;
+    let mut edge = rig.edge(2).await;
+    let guest = rig.guest().await;
+    let (session, started) = playing(&guest, &mut edge).await;
+    let report = |event: Value| {
+        let epoch = started.grant.epoch;
+        json!({ "type": "report", "session": session, "epoch": epoch, "event": event }).to_string()
+    };
+    let progress = json!({ "event": "progress", "progress": { "step": "dreaming" } });
+    for newer in [
+        report(json!({ "event": "dreamt", "of": 7 })),
+        report(progress),
+    ] {
+        edge.send_text(&newer).await;
+    }
+    let mut inventory = serde_json::to_value(FromEdge::Inventory(edge.node.inventory())).unwrap();
+    inventory["gpu"] = json!("dreams");
+    inventory["jobs"] = json!({ "runtimes": ["dreamt", "runc"] });
+    edge.send_text(&inventory.to_string()).await;
+
+    // Its reasons stand for what is known of them: that it denies a start, and that a session is over.
+    let other = rig.guest().await;
+    let denied = id(&other.create("demo").await);
+    let refused = edge.expect_start().await;
+    assert_eq!(refused.start.session.as_str(), denied);
+    let outcome = json!({ "outcome": "denied", "reason": "dreams", "detail": "" });
+    let ack = json!({ "type": "ack", "command": refused.command, "outcome": outcome });
+    edge.send_text(&ack.to_string()).await;
+    reach(&other, &denied, "queued").await;
+    let ended = json!({ "event": "ended", "reason": "woke-up", "detail": "it woke up" });
+    edge.send_text(&report(ended)).await;
+    reach(&guest, &session, "ended").await;
+    let shown = guest.get(&format!("/v1/sessions/{session}")).await;
+    assert_eq!(shown.at("/state/reason"), "internal");
+    assert!(edge.is_open().await);
+    let metrics = rig.admin().get("/metrics").await.body;
+    let counted = r#"broker_control_unread_total{kind="report"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]

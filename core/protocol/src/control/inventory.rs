@@ -1,5 +1,6 @@
 //! What a node has, and how it fares.
 
+use super::newer;
 use super::{ImageFault, WarmReady, is_false, is_zero};
 use crate::app::GpuClass;
 use crate::endpoint::DirectSite;
@@ -22,7 +23,8 @@ pub struct Inventory {
     /// CPU that each session takes beside its app's, for desktop and encoder, thousandths of a core.
     #[serde(default)]
     pub encode_cpu_milli: u32,
-    /// The best GPU class.
+    /// The best GPU class; of one that is not known, none.
+    #[serde(deserialize_with = "newer::or_least")]
     pub gpu: GpuClass,
     /// GPU models.
     pub gpu_models: Vec<String>,
@@ -64,7 +66,8 @@ const fn is_none_of_it(value: &u32) -> bool {
 /// What a node offers to jobs, beside its CPU and memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobHost {
-    /// The OCI runtimes that its engine has.
+    /// The OCI runtimes that its engine has, as far as they are known.
+    #[serde(deserialize_with = "newer::those_known")]
     pub runtimes: Vec<ContainerRuntime>,
     /// Disk that it can hold containers to, MiB; 0 where it cannot enforce any.
     #[serde(default)]

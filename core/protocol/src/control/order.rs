@@ -1,5 +1,6 @@
 //! What a node is told to do, and what becomes of it.
 
+use super::newer;
 #[cfg(doc)]
 use super::{FAULT_FEATURE, Inventory, USED_FEATURE};
 use crate::api::{EndReason, StartProgress};
@@ -39,6 +40,9 @@ pub enum DenyReason {
     /// The node can start nothing at the moment: [`Inventory::fault`] says why. Told to brokers whose
     /// welcome has [`FAULT_FEATURE`].
     NodeFault,
+    /// Another one: the edge is newer than who reads it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Something for an edge to carry out.
@@ -52,6 +56,7 @@ pub enum Order {
         /// Which.
         session: SessionId,
         /// Why, to tell the player and to report back.
+        #[serde(deserialize_with = "newer::reason")]
         reason: EndReason,
     },
 }
@@ -117,6 +122,7 @@ pub enum SessionReport {
     /// It is over, and nothing of it is left on the node.
     Ended {
         /// Why.
+        #[serde(deserialize_with = "newer::reason")]
         reason: EndReason,
         /// The last words of the app or the engine, for the operator's log and the owner. May be
         /// empty; at most 2 KiB.

@@ -90,4 +90,7 @@ pub enum WhepRefusal {
     NotReady,
     /// As many watch the session, or check their line, as the node allows.
     TooMany,
+    /// Another one: the edge is newer than who reads it.
+    #[serde(other)]
+    Unknown,
 }
