@@ -179,7 +179,7 @@ impl Source {
     pub(super) async fn durability(
         &self,
         connection: &mut AnyConnection,
-    ) -> Result<Vec<(&'static str, String)>, sqlx::Error> {
+    ) -> Result<Durability, sqlx::Error> {
         let settings: &[(&'static str, &'static str)] = match self.engine {
             Engine::Sqlite => &[
                 ("journal_mode", "PRAGMA journal_mode"),
@@ -189,6 +189,7 @@ impl Source {
                 ("fsync", "SHOW fsync"),
                 ("synchronous_commit", "SHOW synchronous_commit"),
                 ("full_page_writes", "SHOW full_page_writes"),
+                (STANDBYS, "SHOW synchronous_standby_names"),
             ],
         };
         let mut found = Vec::new();
@@ -200,8 +201,37 @@ impl Source {
                 Err(error) => return Err(error),
             }
         }
-        Ok(found)
+        Ok(Durability(found))
     }
+}
+
+/// The standbys that a commit waits for.
+const STANDBYS: &str = "synchronous_standby_names";
+
+/// What the engine does to make a commit durable, setting by setting.
+#[derive(Debug)]
+pub(super) struct Durability(Vec<(&'static str, String)>);
+
+impl Durability {
+    /// The settings that decide it, and what each gives up, if it does.
+    pub(super) fn judged(&self) -> impl Iterator<Item = (&'static str, &str, Option<GivenUp>)> {
+        let has_standbys = self
+            .0
+            .iter()
+            .any(|(name, of)| *name == STANDBYS && !of.is_empty());
+        let settings = self.0.iter().filter(|(name, _)| *name != STANDBYS);
+        settings
+            .map(move |(name, value)| (*name, value.as_str(), given_up(name, value, has_standbys)))
+    }
+}
+
+/// What was acked and can be lost all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum GivenUp {
+    #[error("a power cut can take back sessions that were acked")]
+    Power,
+    #[error("what was acked is on the disk of no standby yet, and can be lost with the primary")]
+    Standby,
 }
 
 fn text(row: &sqlx::any::AnyRow) -> String {
@@ -210,12 +240,18 @@ fn text(row: &sqlx::any::AnyRow) -> String {
         .unwrap_or_default()
 }
 
-/// Whether a setting gives up durability.
-pub(super) fn is_off(setting: &str, value: &str) -> bool {
-    match setting {
+fn given_up(setting: &str, value: &str, has_standbys: bool) -> Option<GivenUp> {
+    let is_off = match setting {
         "synchronous" => matches!(value, "0" | "1"),
         "journal_mode" => !value.eq_ignore_ascii_case("wal"),
         _ => value == "off",
+    };
+    let is_here_alone =
+        setting == "synchronous_commit" && matches!(value, "local" | "remote_write");
+    match (is_off, is_here_alone && has_standbys) {
+        (true, _) => Some(GivenUp::Power),
+        (false, true) => Some(GivenUp::Standby),
+        (false, false) => None,
     }
 }
 
@@ -260,8 +296,49 @@ mod test {
 
     #[test]
     fn a_setting_that_gives_up_durability_is_known() {
-        assert!(is_off("fsync", "off") && is_off("synchronous", "1"));
-        assert!(!is_off("synchronous_commit", "on") && !is_off("synchronous", "2"));
-        assert!(!is_off("journal_mode", "wal"));
+        for (setting, value) in [
+            ("fsync", "off"),
+            ("full_page_writes", "off"),
+            ("synchronous_commit", "off"),
+            ("synchronous", "1"),
+            ("journal_mode", "delete"),
+        ] {
+            let judged = [true, false].map(|standbys| given_up(setting, value, standbys));
+            assert_eq!(judged, [Some(GivenUp::Power); 2], "{setting} {value}");
+        }
+        for (setting, value) in [
+            ("synchronous_commit", "on"),
+            ("synchronous_commit", "remote_apply"),
+            ("synchronous", "2"),
+            ("journal_mode", "wal"),
+        ] {
+            let judged = [true, false].map(|standbys| given_up(setting, value, standbys));
+            assert_eq!(judged, [None; 2], "{setting} {value}");
+        }
+    }
+
+    /// Where there is a synchronous standby, acked means: on two disks.
+    #[test]
+    fn a_commit_that_waits_for_no_standbys_disk_is_not_durable_where_there_are_standbys() {
+        let judged = |value: &str, standbys: &str| {
+            let settings = vec![
+                ("synchronous_commit", value.to_owned()),
+                (STANDBYS, standbys.to_owned()),
+            ];
+            let judged = Durability(settings);
+            judged
+                .judged()
+                .map(|(name, _, lost)| (name, lost))
+                .collect::<Vec<_>>()
+        };
+        for value in ["local", "remote_write"] {
+            let lost = Some(GivenUp::Standby);
+            assert_eq!(
+                judged(value, "ANY 1 (b, c)"),
+                [("synchronous_commit", lost)]
+            );
+            assert_eq!(judged(value, ""), [("synchronous_commit", None)]);
+        }
+        assert_eq!(judged("on", "b"), [("synchronous_commit", None)]);
     }
 }

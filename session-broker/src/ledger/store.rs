@@ -6,7 +6,7 @@ use super::dialect::Engine;
 use super::readers::{LONG, OWN, Readers, SHORT};
 use super::schema::{migrations, newest};
 use super::share::{self, BrokerId, BrokerRow, Member};
-use super::source::{LedgerAt, Source, is_off};
+use super::source::{LedgerAt, Source};
 use super::tx::Tx;
 use super::writer::{Done, Job, WAITING_MAX, What, Writer};
 use super::{
@@ -127,13 +127,10 @@ impl SqlLedger {
         let mut connection = source.connect().await.map_err(open)?;
         migrate(source.engine, &mut connection, &name).await?;
         let durability = source.durability(&mut connection).await.map_err(open)?;
-        for (setting, value) in &durability {
-            crate::metrics::ledger_durable(setting, value, !is_off(setting, value));
-            if is_off(setting, value) {
-                tracing::warn!(
-                    ledger = name,
-                    "{setting} is {value}: a power cut can take back sessions that were acked"
-                );
+        for (setting, value, given_up) in durability.judged() {
+            crate::metrics::ledger_durable(setting, value, given_up.is_none());
+            if let Some(given_up) = given_up {
+                tracing::warn!(ledger = name, "{setting} is {value}: {given_up}");
             }
         }
         tracing::info!(ledger = name, ?durability, "ledger opened");

@@ -13,6 +13,7 @@ use serde_json::json;
 
 mod checks;
 mod cut_off;
+mod durability;
 mod gone;
 mod moves;
 mod nearness;
