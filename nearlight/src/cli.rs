@@ -44,7 +44,7 @@ Exit status:
   4    the broker refused; the message says why
   5    the job ended before it was ready
   126  session exec: the command could not be started, or was ended
-  130  stopped at once by a second Ctrl-C
+  130  stopped at once by a second Ctrl-C; session start: by the first one, which ends the job
 `session exec` ends with the status of its command.";
 
 /// Low-latency GPU sessions: play and run apps on the nearest machine.

@@ -136,8 +136,13 @@ pub enum CommandError {
     #[error("session-broker did not get to its end")]
     NotKept,
     /// The session ended before it was ready.
-    #[error("the session ended before it was ready: {0}")]
-    Ended(String),
+    #[error("{id} ended before it was ready: {detail}")]
+    Ended {
+        /// Which.
+        id: String,
+        /// Why, in the broker's words.
+        detail: String,
+    },
     /// The event stream ended early.
     #[error(
         "the broker closed the connection; the session may still start: nearlight session list"

@@ -72,7 +72,7 @@ impl Failure {
             Self::Command(CommandError::Inside(error)) => error.exit_status(),
             Self::Command(CommandError::NoLabel(_)) => 2,
             Self::Command(CommandError::NoApp { .. }) => 4,
-            Self::Command(CommandError::Ended(_)) => 5,
+            Self::Command(CommandError::Ended { .. }) => 5,
         }
     }
 
@@ -128,7 +128,10 @@ mod test {
         let problem = Problem::new(ProblemType::NotFound, "", "");
         assert_eq!(status(ClientError::Problem(Box::new(problem))), 4);
         assert_eq!(status(ClientError::BadUrl(String::new())), 2);
-        let ended = CommandError::Ended(String::new());
+        let ended = CommandError::Ended {
+            id: "ses_1".to_owned(),
+            detail: String::new(),
+        };
         assert_eq!(Failure::from(ended).exit_status(), 5);
     }
 }

@@ -1,4 +1,4 @@
-//! `nearlight session start -f job.toml`: a job from its file, its secrets from where they are, and a wait
+//! `nearlight session start -f job.toml`: a job from its file, its secrets from where they are, and a [`wait`]
 //! until it is ready. A file that ends in `.yaml` or `.yml` is a compose file ([`crate::compose`]).
 //!
 //! **What it does not know:** what is right in a spec beyond what [`JobSpec::fault`] says; the broker has
@@ -6,22 +6,21 @@
 
 use crate::cli::{AskEndpoint, Broker, SecretArg, SecretFrom, Start};
 use crate::client::Client;
-use crate::command::{CommandError, describe, show};
+use crate::command::{CommandError, show};
 use crate::compose::{self, Finding, SecretSource};
-use crate::pace::Pace;
 use crate::recipe;
-use crate::terminal::{self, Progress};
-use nearlight_protocol::api::{
-    CreateSession, EndReason, SavesWish, Session, SessionState, StartProgress,
-};
+use crate::terminal;
+use interrupt::Interrupts;
+use nearlight_protocol::api::{CreateSession, SavesWish, Session};
 use nearlight_protocol::endpoint::{CreateEndpoint, Endpoint};
 use nearlight_protocol::job::{JobFault, JobSpec};
 use nearlight_protocol::unit::rfc3339;
 use nearlight_protocol::work::Secrets;
 use std::io::{BufRead, Read};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+
+mod interrupt;
+mod wait;
 
 /// Largest file of a job or of a secret, bytes: several times what a broker takes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -85,7 +84,7 @@ pub(crate) fn start(start: &Start, file: &Path, broker: &Broker) -> Result<(), C
     say(file, &notes);
     let secrets = secrets(&spec, &with_declared(&start.secrets, declared))?;
     let client = Client::new(broker)?;
-    create(start, (spec, secrets), &client, broker)
+    launch(start, (spec, secrets), &client, broker)
 }
 
 /// Starts a job that the broker has ready.
@@ -100,10 +99,10 @@ pub(crate) fn start_recipe(
     let client = Client::new(broker)?;
     let spec = recipe::found(&client, recipe)?.job;
     let secrets = secrets(&spec, &start.secrets)?;
-    create(start, (spec, secrets), &client, broker)
+    launch(start, (spec, secrets), &client, broker)
 }
 
-fn create(
+fn launch(
     start: &Start,
     (spec, secrets): (JobSpec, Secrets),
     client: &Client,
@@ -121,12 +120,18 @@ fn create(
         budget_micro: start.budget_micro,
         price_max: None,
     };
-    let created: Session = client.post_once("/v1/sessions", &request)?;
+    let create = || client.post_once::<Session>("/v1/sessions", &request);
     if start.detach {
+        let created = create()?;
         show(broker, &created, || format!("{}\n", created.id));
         return Ok(());
     }
-    wait(client, &created, broker)
+    let interrupts = Interrupts::watch(broker)?;
+    let created = create()?;
+    interrupts.are_for(&created);
+    let waited = wait::until_ready(client, &created, broker);
+    interrupts.are_over();
+    waited
 }
 
 /// Prints the `job.toml` of a compose file.
@@ -279,84 +284,6 @@ fn value(from: &SecretFrom) -> Result<String, String> {
                 Err(error) => Err(format!("stdin cannot be read: {error}")),
             }
         }
-    }
-}
-
-/// Shows how far it is until it is ready, or over.
-fn wait(client: &Client, created: &Session, broker: &Broker) -> Result<(), CommandError> {
-    let mut last = None;
-    let mut progress = Progress::default();
-    let (mut pace, began) = (Pace::default(), Instant::now());
-    let path = format!("/v1/sessions/{}/events", created.id);
-    client.events(&path, |session: Session| {
-        if broker.json {
-            terminal::json(&session);
-        } else {
-            let (title, state) = (&session.title, describe(&session.state));
-            let pace = match pulled(&session.state).filter(|_| Progress::changes_in_place()) {
-                Some((done, total)) => format!(" {}", pace.line(began.elapsed(), done, total)),
-                None => String::new(),
-            };
-            progress.show(format!("{title}: {state}{pace}"));
-        }
-        let goes_on = is_on_its_way(&session.state);
-        last = Some(session);
-        if goes_on {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    })?;
-    drop(progress);
-    let session = last.ok_or(CommandError::StreamEnded)?;
-    match &session.state {
-        SessionState::Ended {
-            reason: EndReason::JobDone,
-            ..
-        }
-        | SessionState::Ready
-        | SessionState::Playing
-        | SessionState::Detached => {
-            // With --json the last event said it.
-            if !broker.json {
-                terminal::result(&session.id);
-            }
-            Ok(())
-        }
-        SessionState::Ended { detail, .. } => Err(CommandError::Ended(detail.clone())),
-        SessionState::Ending { reason } => Err(CommandError::Ended(reason.sentence().to_owned())),
-        SessionState::Queued { .. } | SessionState::Placing | SessionState::Starting { .. } => {
-            Err(CommandError::StreamEnded)
-        }
-    }
-}
-
-/// How many bytes of how many are here, while some are fetched.
-const fn pulled(state: &SessionState) -> Option<(u64, u64)> {
-    match state {
-        SessionState::Starting {
-            progress:
-                StartProgress::Pulling {
-                    done_bytes,
-                    total_bytes,
-                    ..
-                },
-        } => Some((*done_bytes, *total_bytes)),
-        _ => None,
-    }
-}
-
-/// An end that is under way is waited for: then its reason has its words.
-const fn is_on_its_way(state: &SessionState) -> bool {
-    match state {
-        SessionState::Queued { .. }
-        | SessionState::Placing
-        | SessionState::Starting { .. }
-        | SessionState::Ending { .. } => true,
-        SessionState::Ready
-        | SessionState::Playing
-        | SessionState::Detached
-        | SessionState::Ended { .. } => false,
     }
 }
 
