@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ceilingOf, codecsIn, codecsMadeBy, displayLimits, hourlyWords, wishOf, type Choices } from "../src/stream/choices.ts";
+import { ceilingOf, codecsIn, codecsMadeBy, displayLimits, hourlyWords, kbpsAtMost, wishOf, type Choices } from "../src/stream/choices.ts";
 import { chooseCodecs } from "../src/stream/sdp.ts";
 
 const AUTO: Choices = { kbpsMax: null, heightMax: null, fpsMax: null, dataSaver: false };
@@ -22,6 +22,13 @@ describe("the player's choices", () => {
     expect(wishOf({ ...AUTO, kbpsMax: 2_000, fpsMax: 30, dataSaver: true })).toEqual({ kind: "wish", kbpsMax: 2_000, heightMax: 720, fpsMax: 30 });
     expect(displayLimits({ ...AUTO, dataSaver: true }, ceilingOf(SMALL, "render-encode"))).toEqual({ heightMax: 720, hz: { max: 60 } });
     expect(displayLimits({ ...AUTO, fpsMax: 144, dataSaver: true }, ceilingOf(SMALL, "render"))).toEqual({ heightMax: 720, hz: { exact: 60 } });
+  });
+  it("get no more than the node gives, and cost no more than that", () => {
+    expect(kbpsAtMost({ ...AUTO, kbpsMax: 50_000 }, 12_960)).toBe(12_960);
+    expect(kbpsAtMost(AUTO, 12_960)).toBe(12_960);
+    expect(kbpsAtMost({ ...AUTO, kbpsMax: 50_000, dataSaver: true }, 12_960)).toBe(3_000);
+    expect(kbpsAtMost({ ...AUTO, kbpsMax: 50_000 }, null)).toBe(50_000);
+    expect(kbpsAtMost(AUTO, null)).toBeNull();
   });
   it("cost what they cost", () => {
     expect([100, 3_000, 8_000, 50_000].map(hourlyWords)).toEqual(["45 MB", "1.4 GB", "3.6 GB", "23 GB"]);

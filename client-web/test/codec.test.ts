@@ -99,6 +99,11 @@ describe("marks", () => {
   });
 });
 
+const STREAM = {
+  kbps_target: 8_000, kbps_path: 9_000, rtt_ms: 20, queue_ms: 1, loss_permille: 0, width: 1280, height: 720, fps_max: 60,
+  encoder: "x264enc", limited_by: "nothing", repair: "rtx",
+};
+
 describe("notices", () => {
   it.each([
     { notice: "cursor", cursor: { kind: "hidden" } },
@@ -109,6 +114,8 @@ describe("notices", () => {
     { notice: "display", width: 640, height: 480 },
     { notice: "ending-soon", reason: "idle-timeout", in_s: 60 },
     { notice: "goes-on" },
+    { notice: "stream", stream: STREAM },
+    { notice: "stream", stream: { ...STREAM, limited_by: "operator", kbps_max: 12_960 } },
     { notice: "detached", reason: "taken-over" },
     { notice: "ended", reason: "app-exited" },
   ])("$notice", (notice) => {
@@ -122,6 +129,8 @@ describe("notices", () => {
     '{"notice":"cursor","cursor":{"kind":"image","png":"\\")x","hotspot_x":0,"hotspot_y":0}}',
     '{"notice":"ended","reason":"because"}',
     '{"notice":"ending-soon","reason":"time-limit","in_s":-1}',
+    JSON.stringify({ notice: "stream", stream: { ...STREAM, kbps_max: "much" } }),
+    JSON.stringify({ notice: "stream", stream: { ...STREAM, limited_by: "whim" } }),
     '{"notice":"unheard-of"}',
   ])("refuses %s", (json) => expect(parseNotice(json)).toBeNull());
 });

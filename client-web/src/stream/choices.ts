@@ -33,6 +33,11 @@ export function ceilingOf(app: DisplayMode | undefined, gpu: GpuClass | undefine
 
 const least = (a: number | null, b: number | null): number | null => (a === null ? b : b === null ? a : Math.min(a, b));
 
+/** The most that can come in, kbit/s: what was chosen, or the node's own limit where that is less; null where neither says. */
+export function kbpsAtMost(choices: Choices, nodeKbps: number | null): number | null {
+  return least(effective(choices).kbpsMax, nodeKbps);
+}
+
 /** The choices with the data saver worked in. */
 export function effective(choices: Choices): Omit<Choices, "dataSaver"> {
   const saver = choices.dataSaver ? SAVER : { kbpsMax: null, heightMax: null, fpsMax: null };

@@ -44,6 +44,7 @@ export const LIMIT_WORDS: Readonly<Record<LimitedBy, string>> = {
   uplink: "The node's uplink, shared",
   node: "The node's speed",
   player: "Your settings",
+  operator: "What the node gives one session",
 };
 
 export const REPAIR_WORDS: Readonly<Record<Repair, string>> = {

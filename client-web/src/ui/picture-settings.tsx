@@ -1,16 +1,18 @@
 /** What the picture may cost and show, kept on this device, with what an hour of it takes. */
 import type { Signal } from "@preact/signals";
-import { CODEC_TITLES, codecsMadeBy, effective, FPS_CHOICES, HEIGHT_CHOICES, hourlyWords, KBPS_CHOICES, SAVER } from "../stream/choices.ts";
+import { CODEC_TITLES, codecsMadeBy, FPS_CHOICES, HEIGHT_CHOICES, hourlyWords, kbpsAtMost, KBPS_CHOICES, SAVER } from "../stream/choices.ts";
 import { choices, codec, codecs, dataSaver, fpsMax, heightMax, kbpsMax } from "./prefs.ts";
 
 type PictureSettingsProps = {
   /** What comes in now, or null while nothing does. */
   readonly receivedKbps: number | null;
+  /** The most that the node sends to one session, headers included, or null while it has not said. */
+  readonly nodeKbps: number | null;
   /** The node's encoders, where they are known. */
   readonly encoders: readonly string[] | undefined;
 };
 
-export function PictureSettings({ receivedKbps, encoders }: PictureSettingsProps) {
+export function PictureSettings({ receivedKbps, nodeKbps, encoders }: PictureSettingsProps) {
   const saving = dataSaver.value;
   const made = codecsMadeBy(codecs, encoders);
   // What was chosen stays in sight, also where this node cannot make it.
@@ -34,7 +36,7 @@ export function PictureSettings({ receivedKbps, encoders }: PictureSettingsProps
           onChange={() => (dataSaver.value = !saving)}
         />
       </label>
-      <NumberChoice field="bitrate" label="Bitrate" auto="Auto: what the line carries" unit="Mbit/s" scale={1000} all={KBPS_CHOICES} chosen={kbpsMax} />
+      <NumberChoice field="bitrate" label="Bitrate" auto="Auto: what the line carries" unit="Mbit/s" scale={1000} all={KBPS_CHOICES} chosen={kbpsMax} most={nodeKbps} />
       <NumberChoice field="resolution" label="Resolution" auto="Auto: fits the window" unit="p" scale={1} all={HEIGHT_CHOICES} chosen={heightMax} />
       <NumberChoice field="frame-rate" label="Frame rate" auto="Auto: fits the screen" unit="fps" scale={1} all={FPS_CHOICES} chosen={fpsMax} />
       {offered.length > 1 && (
@@ -54,16 +56,17 @@ export function PictureSettings({ receivedKbps, encoders }: PictureSettingsProps
           </select>
         </label>
       )}
-      <Cost receivedKbps={receivedKbps} />
+      <Cost receivedKbps={receivedKbps} nodeKbps={nodeKbps} />
     </>
   );
 }
 
-function Cost({ receivedKbps }: { readonly receivedKbps: number | null }) {
-  const { kbpsMax: limit } = effective(choices.value);
+function Cost({ receivedKbps, nodeKbps }: Omit<PictureSettingsProps, "encoders">) {
+  const limit = kbpsAtMost(choices.value, nodeKbps);
+  const capped = nodeKbps !== null && limit === nodeKbps;
   return (
     <p class="cost" data-testid="cost">
-      {limit === null ? "No limit on data." : <>At most <strong>{hourlyWords(limit)}</strong> an hour.</>}
+      {limit === null ? "No limit on data." : <>At most <strong>{hourlyWords(limit)}</strong> an hour{capped && `: this node gives no more than ${Math.round(nodeKbps / 1000)} Mbit/s`}.</>}
       {receivedKbps !== null && (
         <>
           {" "}
@@ -83,9 +86,11 @@ type NumberChoiceProps = {
   readonly scale: number;
   readonly all: readonly number[];
   readonly chosen: Signal<number | null>;
+  /** Past it a choice changes nothing on this node. */
+  readonly most?: number | null;
 };
 
-function NumberChoice({ field, label, auto, unit, scale, all, chosen }: NumberChoiceProps) {
+function NumberChoice({ field, label, auto, unit, scale, all, chosen, most = null }: NumberChoiceProps) {
   return (
     <label class="row">
       <span>{label}</span>
@@ -97,6 +102,7 @@ function NumberChoice({ field, label, auto, unit, scale, all, chosen }: NumberCh
             {one / scale}
             {unit === "p" ? "" : " "}
             {unit}
+            {most !== null && one > most ? ": more than this node gives" : ""}
           </option>
         ))}
       </select>

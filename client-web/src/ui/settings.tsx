@@ -13,6 +13,7 @@ type SettingsProps = { readonly room: PlayRoom; readonly app: App | undefined; r
 export function Settings({ room, app, node, close }: SettingsProps) {
   const first = useRef<HTMLButtonElement>(null);
   useEffect(() => first.current?.focus(), []);
+  const measured = room.measured.value;
   const leave = (): void => {
     close();
     room.focus();
@@ -25,7 +26,11 @@ export function Settings({ room, app, node, close }: SettingsProps) {
           <Icon name="close" />
         </button>
       </header>
-      <PictureSettings receivedKbps={room.measured.value?.stream.received_kbps ?? null} encoders={node?.encoders} />
+      <PictureSettings
+        receivedKbps={measured?.stream.received_kbps ?? null}
+        nodeKbps={measured?.sender?.kbps_max ?? null}
+        encoders={node?.encoders}
+      />
       <h3>Keys, sound and more</h3>
       <label class="row">
         <span>Keyboard layout</span>

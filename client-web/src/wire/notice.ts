@@ -11,7 +11,7 @@ const END_REASONS: ReadonlySet<string> = new Set<EndReason>([
   "time-limit", "detached-timeout", "node-lost", "node-drained", "internal",
 ]);
 const DETACH_REASONS: ReadonlySet<string> = new Set<DetachReason>(["taken-over", "node-restarting", "protocol-error", "link-revoked", "codec-changed"]);
-const LIMITS: ReadonlySet<string> = new Set<LimitedBy>(["nothing", "capacity", "loss", "uplink", "node", "player"]);
+const LIMITS: ReadonlySet<string> = new Set<LimitedBy>(["nothing", "capacity", "loss", "uplink", "node", "player", "operator"]);
 const REPAIRS: ReadonlySet<string> = new Set<Repair>(["key-frame", "rtx", "flex-fec"]);
 
 /** The notice in `json`, or null for anything that is none. */
@@ -79,11 +79,14 @@ function parseCursor(value: unknown): Cursor | null {
 function parseStream(value: unknown): StreamState | null {
   if (!isRecord(value)) return null;
   const { kbps_target, kbps_path, rtt_ms, queue_ms, loss_permille, width, height, fps_max } = value;
-  const { encoder, limited_by, repair } = value;
+  const { encoder, limited_by, repair, kbps_max } = value;
   const sizes = isSize(kbps_target) && isSize(kbps_path) && isSize(rtt_ms) && isSize(queue_ms) && isSize(loss_permille);
   if (!sizes || !isSize(width) || !isSize(height) || !isSize(fps_max)) return null;
   if (typeof encoder !== "string" || !isLimitedBy(limited_by) || !isRepair(repair)) return null;
-  return { kbps_target, kbps_path, rtt_ms, queue_ms, loss_permille, width, height, fps_max, encoder, limited_by, repair };
+  const state = { kbps_target, kbps_path, rtt_ms, queue_ms, loss_permille, width, height, fps_max, encoder, limited_by, repair };
+  // Nodes of before do not say it.
+  if (kbps_max === undefined) return state;
+  return isSize(kbps_max) ? { ...state, kbps_max } : null;
 }
 
 const isLimitedBy = (value: unknown): value is LimitedBy => typeof value === "string" && LIMITS.has(value);

@@ -835,9 +835,14 @@ limited_by: LimitedBy,
 /**
  * How lost packets are made good.
  */
-repair: Repair, };
+repair: Repair, 
+/**
+ * The most that the operator lets the session take of any path, headers and repair included, kbit/s; nodes of
+ * before do not say.
+ */
+kbps_max?: number, };
 
-export type LimitedBy = "nothing" | "capacity" | "loss" | "uplink" | "node" | "player";
+export type LimitedBy = "nothing" | "capacity" | "loss" | "uplink" | "node" | "player" | "operator";
 
 export type Repair = "key-frame" | "rtx" | "flex-fec";
 

@@ -120,6 +120,11 @@ pub struct StreamState {
     pub limited_by: LimitedBy,
     /// How lost packets are made good.
     pub repair: Repair,
+    /// The most that the operator lets the session take of any path, headers and repair included, kbit/s; nodes of
+    /// before do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub kbps_max: Option<u32>,
 }
 
 /// What keeps the picture from being better.
@@ -138,6 +143,8 @@ pub enum LimitedBy {
     Node,
     /// The player's own settings.
     Player,
+    /// The operator's: no session gets more ([`StreamState::kbps_max`]).
+    Operator,
 }
 
 /// How lost packets are made good.

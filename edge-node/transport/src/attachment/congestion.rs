@@ -327,7 +327,9 @@ impl Flow {
     pub(crate) fn state(&self, repair: Repair) -> StreamState {
         let target = self.ladder.given().unwrap_or(Target::full(0));
         let (width, height) = self.ladder.sides(&target);
-        let useful = target.kbps >= self.rates.kbps_max.min(self.ladder.kbps_useful());
+        let (most, useful) = (self.rates.kbps_max, self.ladder.kbps_useful());
+        let full = target.kbps >= most.min(useful);
+        let capped = full && most < useful && !self.estimate.idle;
         StreamState {
             kbps_target: target.kbps,
             kbps_path: self.estimate.kbps_path,
@@ -339,10 +341,14 @@ impl Flow {
             fps_max: target.fps_max,
             encoder: String::new(),
             limited_by: match self.estimate.limited_by {
-                LimitedBy::Capacity | LimitedBy::Loss if useful => LimitedBy::Nothing,
+                LimitedBy::Capacity | LimitedBy::Loss | LimitedBy::Nothing if capped => {
+                    LimitedBy::Operator
+                }
+                LimitedBy::Capacity | LimitedBy::Loss if full => LimitedBy::Nothing,
                 other => other,
             },
             repair,
+            kbps_max: Some(wire_kbps(most)),
         }
     }
 }

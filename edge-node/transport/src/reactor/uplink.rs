@@ -136,7 +136,8 @@ fn complete(mut stream: StreamState, session: &Session) -> StreamState {
         stream.fps_max = now.fps_max;
     }
     stream.encoder.clone_from(&now.encoder);
-    if stream.limited_by == LimitedBy::Nothing && is_behind(&session.told, now) {
+    let unbound = matches!(stream.limited_by, LimitedBy::Nothing | LimitedBy::Operator);
+    if unbound && is_behind(&session.told, now) {
         stream.limited_by = LimitedBy::Node;
     }
     stream

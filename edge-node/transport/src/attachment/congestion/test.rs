@@ -10,6 +10,11 @@ const RATES: Rates = Rates {
 
 /// Sends for `ms` at 9.6 Mbit/s into a path that gives 4.8: each packet waits behind the others.
 fn congest(flow: &mut Flow, signals: &Signals, ms: u64) -> Vec<Target> {
+    send(flow, signals, ms, 2_000)
+}
+
+/// Sends for `ms` at 9.6 Mbit/s into a path that takes `spacing_us` for each packet.
+fn send(flow: &mut Flow, signals: &Signals, ms: u64, spacing_us: u64) -> Vec<Target> {
     let mut targets = Vec::new();
     let mut outcomes = Vec::new();
     for at in 0..ms {
@@ -21,7 +26,7 @@ fn congest(flow: &mut Flow, signals: &Signals, ms: u64) -> Vec<Target> {
         flow.left(&tag, at * 1_000);
         outcomes.push(Outcome {
             sequence: at as u16,
-            arrived_us: Some(20_000 + at * 2_000),
+            arrived_us: Some(20_000 + at * spacing_us),
         });
         if at % 50 == 49 {
             signals.reported(std::mem::take(&mut outcomes));
@@ -138,4 +143,32 @@ fn the_players_wish_is_kept() {
     assert_eq!(flow.state(Repair::Rtx).limited_by, LimitedBy::Player);
     flow.set_wish(0, 0, 0);
     assert_eq!(flow.demand(0, false).kbps_wanted, wire_kbps(12_000));
+}
+
+#[test]
+fn a_wish_for_more_than_the_operator_allows_is_told_what_it_gets() {
+    let signals = Signals::default();
+    let rates = Rates {
+        kbps_start: 8_000,
+        kbps_max: 8_000,
+    };
+    let mut flow = Flow::new(rates, true, 0);
+    flow.first_target(0);
+    flow.set_wish(20_000, 0, 0);
+    // Nothing is drawn, so that nothing is missing.
+    assert_eq!(flow.state(Repair::Rtx).limited_by, LimitedBy::Nothing);
+    send(&mut flow, &signals, 1_000, 1_000);
+    let state = flow.state(Repair::Rtx);
+    assert_eq!(
+        (state.limited_by, state.kbps_target),
+        (LimitedBy::Operator, 8_000)
+    );
+    assert_eq!(state.kbps_max, Some(8_640));
+    // Half the size can make use of half of that, and has it.
+    flow.set_wish(20_000, 360, 0);
+    flow.steer(&signals, 1_100_000);
+    assert_eq!(flow.state(Repair::Rtx).limited_by, LimitedBy::Nothing);
+    flow.set_wish(4_000, 0, 0);
+    flow.steer(&signals, 1_200_000);
+    assert_eq!(flow.state(Repair::Rtx).limited_by, LimitedBy::Player);
 }
