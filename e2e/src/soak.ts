@@ -2,7 +2,8 @@
  * `npm run soak`: cycles until SOAK_CYCLES (default 50) are done or SOAK_HOURS (default none) are
  * over, from SOAK_SEED (default: the time; it is printed, and repeats the run). Then native viewers
  * attach, play and leave: SOAK_CHURN times (default 10,000; 0 for none), and for SOAK_CHURN_MINUTES
- * (default 30) at least; memory may grow by 5 percent. One Nearlight lives through all of it.
+ * (default 30) at least; the memory of agent, workers and broker may grow by 5 percent
+ * each. One Nearlight lives through all of it.
  */
 
 import { launchChromium } from "./harness/chromium.js";
@@ -49,11 +50,13 @@ try {
     await browser.close();
   }
   if (churn > 0) {
-    const plan = ["--cycles", String(churn), "--at-least", `${churnMinutes}min`, "--growth-max", "5%", "--sessions", "4"];
+    const broker = ["--broker-pid", String(stack.role("session-broker").pid)];
+    const plan = [...broker, "--cycles", String(churn), "--at-least", `${churnMinutes}min`, "--growth-max", "5%", "--sessions", "4"];
     const report = await loadtest<Churned>(["churn", ...against(stack), "--seed", String(random.seed), ...plan]);
     console.log(JSON.stringify(report));
     if (report.faults.length > 0) throw new Error(`native viewers: ${report.faults.join("; ")}`);
-    console.log(`${report.cycles} native viewers came and went, memory grew by ${report.memory.percent.toFixed(1)} percent`);
+    const grown = Object.entries(report.memory).map(([role, { percent }]) => `${role} ${percent.toFixed(1)}`);
+    console.log(`${report.cycles} native viewers came and went, memory grew by (percent) ${grown.join(", ")}`);
   }
 } catch (error) {
   console.error(`seed ${random.seed}\n${stack.logTail()}`);

@@ -12,11 +12,11 @@
 mod memory;
 mod visit;
 
-use crate::edge::{Edge, Holdings, WorkerHoldings, resident_kib, worker_holdings};
+use crate::edge::{Edge, Holdings, ProcessHoldings, process_holdings, resident_kib};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
-pub use memory::Growth;
-use memory::Memory;
+use memory::Resident;
+pub use memory::{Growth, Growths};
 use nearlight_player::broker::{Broker, BrokerArgs};
 use nearlight_player::started::Started;
 use nearlight_player::viewer::Codec;
@@ -37,6 +37,9 @@ const WARM_UP_CYCLES: u64 = 10;
 const SETTLE_DEADLINE: Duration = Duration::from_secs(90);
 /// Between two looks at a node that settles.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Connections to its ledger, to callers and to peers, and threads that wait for more to do: a broker keeps
+/// them for a while, as many as were in use at once. A leak is one for each visit, or each tenth.
+const BROKER_SLACK: usize = 8;
 /// The longest wait for a first picture that is told apart.
 const LONGEST_US: u64 = 60_000_000;
 /// So many visits may fail before there is no point in going on.
@@ -50,6 +53,9 @@ pub struct Args {
     /// The node's listener for operators, such as http://127.0.0.1:9900.
     #[arg(long)]
     admin: String,
+    /// The broker's process, where it is on this machine: what it holds is compared too.
+    #[arg(long)]
+    broker_pid: Option<u32>,
     /// How often to attach and detach.
     #[arg(long, default_value_t = 200)]
     cycles: u64,
@@ -71,7 +77,7 @@ pub struct Args {
     /// The codec to offer.
     #[arg(long, value_enum, default_value_t = Codec::H264)]
     codec: Codec,
-    /// Memory that grows by more than this is a fault; without it growth is only reported.
+    /// Memory of agent, workers or broker that grows by more than this is a fault; without it growth is only reported.
     #[arg(long)]
     growth_max: Option<Share>,
     /// Address to receive at.
@@ -79,13 +85,16 @@ pub struct Args {
     bind: IpAddr,
 }
 
-/// What the node's processes hold while nobody is attached.
+/// What the processes hold while nobody is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
     /// The agent.
     pub agent: Holdings,
     /// The workers, session by session.
-    pub workers: Vec<WorkerHoldings>,
+    pub workers: Vec<ProcessHoldings>,
+    /// The broker, if it is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<ProcessHoldings>,
 }
 
 /// The report.
@@ -105,8 +114,8 @@ pub struct Report {
     pub before: Held,
     /// Held after.
     pub after: Held,
-    /// Resident memory of agent and workers over the run.
-    pub memory: Growth,
+    /// Resident memory of each role over the run.
+    pub memory: Growths,
     /// What is broken, in words; empty if nothing is.
     pub faults: Vec<String>,
 }
@@ -142,7 +151,7 @@ pub fn run(args: &Args) -> Result<bool> {
         sessions.push(started.start(&args.app)?);
     }
     let warm_up = WARM_UP_CYCLES * sessions.len() as u64;
-    let mut memory = Memory::default();
+    let mut memory = Resident::default();
     let warm = cycle(
         args,
         &broker,
@@ -154,13 +163,13 @@ pub fn run(args: &Args) -> Result<bool> {
     if let Some(fault) = warm.faults.first() {
         bail!("the first viewers failed: {fault}");
     }
-    let before = settled(&edge, &sessions, None)?;
+    let before = settled(args, &edge, &sessions, None)?;
     let counted = attachments(&edge, &sessions)?;
-    let (began, mut memory) = (Instant::now(), Memory::default());
+    let (began, mut memory) = (Instant::now(), Resident::default());
     let plan = (args.cycles, args.at_least);
     let seen = cycle(args, &broker, &edge, &sessions, plan, &mut memory)?;
     let seconds = began.elapsed().as_secs_f64();
-    let after = settled(&edge, &sessions, Some(&before))?;
+    let after = settled(args, &edge, &sessions, Some(&before))?;
     let attachments = attachments(&edge, &sessions)? - counted;
     started.end();
     let mut report = Report {
@@ -172,7 +181,7 @@ pub fn run(args: &Args) -> Result<bool> {
         attachments,
         before,
         after,
-        memory: memory.growth(),
+        memory: memory.growths(),
         faults: seen.faults,
     };
     report.judge(args.growth_max);
@@ -189,7 +198,7 @@ fn cycle(
     edge: &Edge,
     sessions: &[SessionId],
     (cycles, at_least): (u64, Option<Span>),
-    memory: &mut Memory,
+    memory: &mut Resident,
 ) -> Result<Seen> {
     let run = Run {
         args,
@@ -204,7 +213,7 @@ fn cycle(
             faults: Vec::new(),
         }),
     };
-    let pids = processes(edge, sessions)?;
+    let workers = workers(edge, sessions)?;
     std::thread::scope(|scope| {
         let threads: Vec<_> = sessions
             .iter()
@@ -215,8 +224,14 @@ fn cycle(
             })
             .collect();
         while threads.iter().any(|thread| !thread.is_finished()) {
-            let resident: Result<u64> = pids.iter().map(|pid| resident_kib(*pid)).sum();
-            memory.add(resident.context("a process of the node has ended")?);
+            let agent = resident_kib(edge.pid()).context("the agent has ended")?;
+            let resident: Result<u64> = workers.iter().map(|pid| resident_kib(*pid)).sum();
+            let broker = args.broker_pid.map(resident_kib).transpose();
+            memory.add(
+                agent,
+                resident.context("a worker has ended")?,
+                broker.context("the broker has ended")?,
+            );
             std::thread::sleep(LOOK_EVERY);
         }
         Ok::<(), anyhow::Error>(())
@@ -250,11 +265,16 @@ impl Run<'_> {
 
 /// What the node holds once nobody is attached and it holds no more than `before`, or the deadline
 /// is over.
-fn settled(edge: &Edge, sessions: &[SessionId], before: Option<&Held>) -> Result<Held> {
+fn settled(
+    args: &Args,
+    edge: &Edge,
+    sessions: &[SessionId],
+    before: Option<&Held>,
+) -> Result<Held> {
     let until = Instant::now() + SETTLE_DEADLINE;
     let mut last: Option<Held> = None;
     loop {
-        let held = held(edge, sessions)?;
+        let held = held(args, edge, sessions)?;
         let enough = match before {
             Some(before) => held.excess(before).is_empty(),
             // Twice the same: nothing is on its way any more.
@@ -268,12 +288,14 @@ fn settled(edge: &Edge, sessions: &[SessionId], before: Option<&Held>) -> Result
     }
 }
 
-fn held(edge: &Edge, sessions: &[SessionId]) -> Result<Held> {
+fn held(args: &Args, edge: &Edge, sessions: &[SessionId]) -> Result<Held> {
     let workers = workers(edge, sessions)?;
-    let workers: Result<_> = workers.into_iter().map(worker_holdings).collect();
+    let workers: Result<_> = workers.into_iter().map(process_holdings).collect();
+    let broker = args.broker_pid.map(process_holdings).transpose();
     Ok(Held {
         agent: edge.holdings()?,
         workers: workers.context("a worker has ended")?,
+        broker: broker.context("the broker has ended")?,
     })
 }
 
@@ -285,12 +307,6 @@ fn workers(edge: &Edge, sessions: &[SessionId]) -> Result<Vec<u32>> {
         pid.with_context(|| format!("{id} has ended"))
     };
     sessions.iter().map(of).collect()
-}
-
-fn processes(edge: &Edge, sessions: &[SessionId]) -> Result<Vec<u32>> {
-    let mut pids = workers(edge, sessions)?;
-    pids.push(edge.pid());
-    Ok(pids)
 }
 
 /// Attachments that the node has counted, once its totals, which come once a second, stand still.
@@ -334,6 +350,16 @@ impl Held {
             let threads = (before.threads as u64, after.threads as u64);
             compare("threads of a worker", threads.0, threads.1);
         }
+        for (before, after) in before.broker.iter().zip(&self.broker) {
+            let less = |held: usize| held.saturating_sub(BROKER_SLACK) as u64;
+            compare(
+                "files of the broker",
+                before.files as u64,
+                less(after.files),
+            );
+            let threads = (before.threads as u64, less(after.threads));
+            compare("threads of the broker", threads.0, threads.1);
+        }
         found
     }
 }
@@ -352,12 +378,35 @@ impl Report {
                 self.cycles, self.attachments
             ));
         }
-        let limit_percent = growth_max.map(|share| share.0 * 100.0);
-        if let Some(limit_percent) = limit_percent.filter(|max| self.memory.percent > *max) {
-            self.faults.push(format!(
-                "memory grew by {:.1} percent, and {limit_percent} are allowed",
-                self.memory.percent
-            ));
+        if let Some(share) = growth_max {
+            self.faults.extend(self.memory.over(share.0 * 100.0));
         }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn what_the_broker_keeps_of_each_tenth_visit_is_seen_and_a_few_connections_are_not() {
+        let holds = |files, threads| ProcessHoldings { files, threads };
+        let held = |broker| Held {
+            agent: Holdings {
+                files: 60,
+                threads: 12,
+                udp_sockets: 1,
+                tasks: 30,
+                attachments: 0,
+            },
+            workers: vec![holds(40, 20)],
+            broker,
+        };
+        let before = held(Some(holds(50, 20)));
+        let excess = |files, threads| held(Some(holds(files, threads))).excess(&before);
+        assert_eq!(excess(58, 28), Vec::<String>::new());
+        assert_eq!(excess(70, 20), ["files of the broker: 62, and 50 before"]);
+        assert_eq!(excess(50, 40).len(), 1);
+        assert_eq!(held(None).excess(&held(None)), Vec::<String>::new());
     }
 }

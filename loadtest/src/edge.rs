@@ -56,9 +56,9 @@ pub struct Holdings {
     pub attachments: u64,
 }
 
-/// What a worker's process holds.
+/// What the process of a worker or a broker holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct WorkerHoldings {
+pub struct ProcessHoldings {
     /// Open file descriptors.
     pub files: usize,
     /// Threads.
@@ -135,12 +135,12 @@ impl Edge {
     }
 }
 
-/// What a worker holds.
+/// What the process of a worker or a broker holds.
 ///
 /// # Errors
 /// It is gone.
-pub fn worker_holdings(pid: u32) -> Result<WorkerHoldings> {
-    Ok(WorkerHoldings {
+pub fn process_holdings(pid: u32) -> Result<ProcessHoldings> {
+    Ok(ProcessHoldings {
         files: count(&process(pid).join("fd"))?,
         threads: count(&process(pid).join("task"))?,
     })

@@ -10,6 +10,13 @@ export interface Faults {
   faults: string[];
 }
 
+/** How the resident memory of a role grew over a run. */
+export interface Growth {
+  early_kib: number;
+  late_kib: number;
+  percent: number;
+}
+
 /** `loadtest churn`. */
 export interface Churned extends Faults {
   cycles: number;
@@ -17,8 +24,7 @@ export interface Churned extends Faults {
   first_frame_ms: [p50: number, p99: number, max: number];
   before: unknown;
   after: unknown;
-  /** Of agent and workers together. */
-  memory: { early_kib: number; late_kib: number; percent: number };
+  memory: { agent: Growth; workers: Growth; broker?: Growth };
 }
 
 /** `loadtest stream`, as far as it is read here. */
