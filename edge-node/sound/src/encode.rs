@@ -25,7 +25,8 @@ pub(crate) struct Packets {
 
 impl Packets {
     /// An encoder for low delay: 2.5 ms of look-ahead. Its mode (CELT alone) has no forward error correction in
-    /// Opus itself (RFC 6716 section 2.1.7 is SILK's); where packets are lost, redundant packets (RED) are sent.
+    /// Opus itself (RFC 6716 section 2.1.7 is SILK's); where packets are lost, redundant packets (RED) are
+    /// sent to viewers that take them, and to others nothing.
     pub(crate) fn new(bitrate_bps: i32, on_packet: PacketSink) -> opus::Result<Self> {
         let mut encoder = Encoder::new(
             crate::resample::RATE,
