@@ -50,7 +50,7 @@ fn listed(recipes: &[Recipe]) -> String {
     table::lay_out(["RECIPE", "NEEDS", "WHAT"], &rows)
 }
 
-/// What each of its containers takes, as `1 core, 2048 MiB`.
+/// What each of its containers takes, as `3 times, 1 CPU, 2048 MiB`.
 fn needs(recipe: &Recipe) -> String {
     let need = &recipe.job.resources;
     let cores = f64::from(need.cpu_milli) / 1000.0;

@@ -25,6 +25,10 @@ fn broker(second: Option<&'static str>) -> (String, Receiver<String>) {
         let mut open = Vec::new();
         while let Ok((mut connection, _)) = listener.accept() {
             let request = read(&connection);
+            // Before the answer: who has that looks at once.
+            if heard.send(request.clone()).is_err() {
+                return;
+            }
             let mut send = |status: &str, kind: &str, body: &str| {
                 let head =
                     format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\n");
@@ -49,9 +53,6 @@ fn broker(second: Option<&'static str>) -> (String, Receiver<String>) {
                     "202 Accepted"
                 };
                 send(status, "application/json", &view(r#"{"phase":"placing"}"#));
-            }
-            if heard.send(request).is_err() {
-                return;
             }
         }
     });

@@ -42,6 +42,8 @@ const GVISOR_MIB: i64 = 64;
 const GVISOR_THREADS: i64 = 128;
 /// Threads of the host for each process of a job in gVisor: 8, and some more while it starts.
 const GVISOR_THREADS_EACH: i64 = 10;
+/// Linux's own most (`PID_MAX_LIMIT`); control groups take no larger bound.
+const PIDS_MAX: i64 = 4 << 20;
 /// A resolver that is not there.
 const NO_RESOLVER: &str = "127.0.0.1";
 
@@ -295,7 +297,7 @@ fn bounds(spec: &JobSpec) -> (i64, i64) {
         ContainerRuntime::Runc | ContainerRuntime::Kata => (mem_mib, pids),
         ContainerRuntime::Runsc => (
             mem_mib + GVISOR_MIB,
-            GVISOR_THREADS + GVISOR_THREADS_EACH * pids,
+            (GVISOR_THREADS + GVISOR_THREADS_EACH * pids).min(PIDS_MAX),
         ),
     }
 }

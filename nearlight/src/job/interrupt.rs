@@ -1,6 +1,6 @@
 //! Who stops waiting for a session ends it, for nobody else would: it would run on at their cost.
 //!
-//! SIGINT and SIGTERM are taken by a thread, from before the broker is asked for the session: between the question and
+//! SIGINT, SIGTERM and SIGHUP are taken by a thread, from before the broker is asked for the session: between the question and
 //! its answer there may be a session whose id nobody here knows yet. The second one ends the program at once.
 //!
 //! **What it does not know:** jobs; how the session is.
@@ -36,7 +36,9 @@ impl Interrupts {
     pub(super) fn watch(broker: &Broker) -> Result<Self, ClientError> {
         let client = Client::new(broker)?;
         let wait = Arc::new(Mutex::new(Wait::Asking));
-        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+            .into_iter()
+            .collect();
         let theirs = Arc::clone(&wait);
         // Threads of later have the mask of this one. Where there is none, a signal does what it always did.
         if signals.thread_block().is_ok() {

@@ -247,27 +247,50 @@ pub(super) async fn refusal_of(answer: Response<Incoming>) -> Refusal {
     }
 }
 
+/// How an answer ends whose caller's credential is void, or whose broker stops.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cut {
+    /// Like any other: what came has a mark of its end in itself.
+    Ends,
+    /// As a broken line: who reads it would take what came for all of it.
+    Breaks,
+}
+
+impl Cut {
+    fn piece(self, why: &'static str) -> Option<io::Error> {
+        match self {
+            Self::Ends => None,
+            Self::Breaks => Some(io::Error::new(io::ErrorKind::ConnectionAborted, why)),
+        }
+    }
+}
+
 /// The pieces of a node's answer, for as long as the caller's credential holds and the broker runs.
 pub(super) fn while_it_holds(
     api: Arc<Api>,
     caller: Caller,
     answer: Incoming,
     busy: Busy,
+    cut: Cut,
 ) -> impl Stream<Item = Result<Bytes, io::Error>> {
     let flow = (api, caller, answer, busy, Instant::now());
     stream::unfold(
         flow,
-        |(api, caller, mut answer, busy, mut checked)| async move {
+        move |(api, caller, mut answer, busy, mut checked)| async move {
             loop {
                 let stop = api.stop.clone();
                 let frame = tokio::select! {
                     frame = answer.frame() => Some(frame?),
                     () = tokio::time::sleep(FRESH) => None,
-                    () = stop.cancelled() => return None,
+                    () = stop.cancelled() => {
+                        let error = cut.piece("the broker stops")?;
+                        return Some((Err(error), (api, caller, answer, busy, checked)));
+                    }
                 };
                 if checked.elapsed() >= FRESH {
                     if !api.still_holds(&caller).await {
-                        return None;
+                        let error = cut.piece("the credential is void")?;
+                        return Some((Err(error), (api, caller, answer, busy, checked)));
                     }
                     checked = Instant::now();
                 }

@@ -4,7 +4,7 @@
 use super::Api;
 use super::body::{JsonBody, ProbePath, StepPath, bytes};
 use super::caller::Caller;
-use super::inside::{refusal_of, to_node, while_it_holds};
+use super::inside::{Cut, refusal_of, to_node, while_it_holds};
 use super::problem::{
     Refusal, bad_request, forbidden, node_unreachable, not_found, store_failed, too_many,
 };
@@ -148,7 +148,7 @@ pub(super) async fn take_step(
         }
         Err(NoAnswer::Here(refusal)) => return Err(refusal),
     };
-    let flow = while_it_holds(api, caller, answer.into_body(), busy);
+    let flow = while_it_holds(api, caller, answer.into_body(), busy, Cut::Breaks);
     let headers = [
         (header::CONTENT_TYPE, OCTETS),
         (header::CACHE_CONTROL, "no-store"),

@@ -4,7 +4,7 @@ use super::super::Api;
 use super::super::body::{SessionPath, check_type, too_large};
 use super::super::caller::Caller;
 use super::super::problem::{Refusal, bad_request};
-use super::{Of, noted, to_node, while_it_holds};
+use super::{Cut, Of, noted, to_node, while_it_holds};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Query, Request, State};
@@ -114,7 +114,7 @@ pub(in super::super) async fn get_files(
     let detail = noted(&format!("{bytes} bytes of {}", which.path));
     api.note(caller.audit(&api, AuditAction::SessionFilesGet, &id, detail))
         .await?;
-    let pieces = while_it_holds(api, caller, answer.into_body(), busy);
+    let pieces = while_it_holds(api, caller, answer.into_body(), busy, Cut::Ends);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(ARCHIVE_TYPE)),
         (header::CONTENT_LENGTH, length),

@@ -7,7 +7,7 @@ use super::super::Api;
 use super::super::body::SessionPath;
 use super::super::caller::Caller;
 use super::super::problem::Refusal;
-use super::{Of, check_job, to_node, while_it_holds};
+use super::{Cut, Of, check_job, to_node, while_it_holds};
 use crate::access::Permission;
 use crate::tunnels::Busy;
 use axum::body::Body;
@@ -110,7 +110,7 @@ async fn lines(
     // Whoever says that they go on reading is noted, too: anybody can name a line that is the first.
     api.note(caller.audit(&api, AuditAction::SessionLogs, id, ""))
         .await?;
-    let lines = while_it_holds(api, caller, answer.into_body(), busy);
+    let lines = while_it_holds(api, caller, answer.into_body(), busy, Cut::Ends);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
