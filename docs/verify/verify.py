@@ -532,15 +532,17 @@ def factor(label, seed, size):
 
 
 def fill_block(seed, index):
-    s = words(labelled("porc/v1 fill", seed))
+    s = words(labelled("porc/v2 fill", seed))
     key = mix(mix(index ^ s[0]) + s[1] & MASK)
     block, word = [], key
     for j in range(16384):
         word = mix(word ^ s[j & 7]) + key & MASK
         block.append(word)
-    for j in reversed(range(16384)):
-        elsewhere = block[word % 16384]
-        word = mix(word ^ block[j] ^ turn(elsewhere, 25)) + key & MASK
+    forth = range(16384)
+    back = forth[::-1]
+    for j in (*back, *forth, *back):
+        old, a, b = block[j], block[word % 16384], block[word >> 18]
+        word = mix(word ^ old ^ turn(a, 25) ^ turn(b, 19)) + old + a + b & MASK
         block[j] = word
     return block
 

@@ -80,7 +80,12 @@ pub fn check(gpu: &Gpu, seeds: u32, says: impl Fn(&str)) -> Result<Checked, GpuE
         let key = on_device.open_key(&secret);
         let plan = Plan::draw(&SIZES, &key);
         let reads = Reads::new(&seed, &secret, SIZES.blocks);
-        let opened = plan.check(&opening, (&seed, &key), &reads, &on_device);
+        let opened = plan.check(
+            &opening,
+            (&seed, &key),
+            (&reads, &Fill::new(&seed)),
+            &on_device,
+        );
         match on_device == by_oracle && opened.is_ok() {
             true => checked.equal += 1,
             false => checked.different += 1,

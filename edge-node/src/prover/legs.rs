@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The lowest priority: what is left over by everything else.
 const NICE: i32 = 19;
+/// A thread makes so many blocks before it looks whether it is to stop.
+const BLOCKS_AT_A_TIME: u32 = 4;
 /// Between two looks at whether to stop, with nothing to do.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -194,8 +196,15 @@ fn next(orders: &Receiver<Order>, effort: &Effort) -> Option<Order> {
 
 fn fill(seed: &Hash, sizes: &Sizes, effort: &Effort) -> Option<(Vec<Vec<u32>>, Tree)> {
     let fill = Fill::new(seed);
-    let made = effort.each(sizes.blocks, |index| hashed(fill.block(index)))?;
-    Some(with_tree(made))
+    let some = |part: u32| {
+        let first = part * BLOCKS_AT_A_TIME;
+        let indices: Vec<_> = (first..sizes.blocks.min(first + BLOCKS_AT_A_TIME)).collect();
+        let mut made = Vec::with_capacity(indices.len());
+        fill.each(&indices, |_, block| made.push(hashed(block.to_vec())));
+        made
+    };
+    let made = effort.each(sizes.blocks.div_ceil(BLOCKS_AT_A_TIME), some)?;
+    Some(with_tree(made.into_iter().flatten().collect()))
 }
 
 fn matrix(seed: &Hash, sizes: &Sizes, effort: &Effort) -> Option<(Vec<Vec<u32>>, Tree)> {

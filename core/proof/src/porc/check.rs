@@ -5,7 +5,7 @@
 
 use super::commit::CommitHasher;
 use super::compute::{Factor, RowTest, product_row};
-use super::memory::{Fill, Reads, SEGMENT_READS};
+use super::memory::{self, Fill, Reads, SEGMENT_READS};
 use super::mixer::digest;
 use super::render::{Scene, frame_key};
 use crate::log::tree::{self, Hash, includes};
@@ -75,8 +75,8 @@ pub fn computed_row(place: &Place<'_>, a: &Factor, b: &Factor) -> Result<(), Fla
 ///
 /// # Errors
 /// [`Flaw::Wrong`]: a path proves nothing but what it leads from.
-pub fn block(place: &Place<'_>, fill: &Fill) -> Result<(), Flaw> {
-    if place.holds(&fill.digest(place.index)) {
+pub fn block(place: &Place<'_>, rebuilt: &Hash) -> Result<(), Flaw> {
+    if place.holds(rebuilt) {
         Ok(())
     } else {
         Err(Flaw::Wrong)
@@ -158,17 +158,17 @@ pub fn segment(
     let places = reads
         .replay(start, first_turn, opened.found, end)
         .ok_or(Flaw::Wrong)?;
-    for turn in rebuilt {
-        let turn = usize::try_from(turn).map_err(|_| Flaw::Shape)?;
-        let (place, found) = places
-            .get(turn)
-            .zip(opened.found.get(turn))
-            .ok_or(Flaw::Shape)?;
-        if fill.block(place.block)[place.word] != *found {
-            return Err(Flaw::Wrong);
-        }
+    let of_turn = |turn| {
+        let turn = usize::try_from(turn).ok()?;
+        Some((*places.get(turn)?, *opened.found.get(turn)?))
+    };
+    let rebuilt: Option<Vec<_>> = rebuilt.into_iter().map(of_turn).collect();
+    let (places, found): (Vec<memory::Place>, Vec<u32>) =
+        rebuilt.ok_or(Flaw::Shape)?.into_iter().unzip();
+    match fill.words(&places) == found {
+        true => Ok(()),
+        false => Err(Flaw::Wrong),
     }
-    Ok(())
 }
 
 #[cfg(test)]

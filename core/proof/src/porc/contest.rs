@@ -166,6 +166,7 @@ struct Executed {
     open_key: Hash,
     plan: Plan,
     reads: Reads,
+    fill: Fill,
     rows: u32,
 }
 
@@ -179,13 +180,15 @@ impl Executed {
             open_key,
             plan: Plan::draw(sizes, &open_key),
             reads: Reads::new(&seed, &read, sizes.blocks),
+            fill: Fill::of(&seed, heard.edition),
             rows: sizes.rows,
         }
     }
 
     fn check(&self, opening: &[u8], roots: &Commitment) -> Result<(), Wrong> {
         let both = (&self.seed, &self.open_key);
-        self.plan.check(opening, both, &self.reads, roots)
+        let follows = (&self.reads, &self.fill);
+        self.plan.check(opening, both, follows, roots)
     }
 
     fn whole(&self) -> String {
@@ -233,14 +236,13 @@ impl Executed {
         let (kept, segment, said) = opened.lane(lane)?;
         let before = segment.checked_sub(1).and_then(|at| kept.get(at as usize));
         let start = before.copied().unwrap_or_else(|| self.reads.start(lane));
-        let fill = Fill::new(&self.seed);
         let first = segment.checked_mul(SEGMENT_READS)?;
         let mut value = start;
         let turns = first..first.checked_add(u32::try_from(said.len()).ok()?)?;
         let executed: Vec<u32> = turns
             .map(|turn| {
                 let place = self.reads.place(value);
-                let word = fill.block(place.block)[place.word];
+                let word = self.fill.block(place.block)[place.word];
                 value = self.reads.next(value, turn, word);
                 word
             })

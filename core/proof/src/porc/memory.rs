@@ -1,63 +1,25 @@
 //! The memory leg: blocks that are dear to rebuild, then reads that depend on one another.
 //!
-//! A block is 16,384 words. First each word follows from the one before. Then, from the last to the
-//! first, each takes in the word after it and one elsewhere in the block, which the word after it
-//! chooses. So no few words of a block stand for the others: whoever did not keep a block rebuilds
-//! all of it, 32,768 steps in a row, to answer one read.
+//! A block is 16,384 words, made in passes ([`Fill`]) so that whoever did not keep a word makes nearly all of its block
+//! anew to have it: up to 65,536 steps in a row, to answer one read.
 //!
 //! The reads come after the fill is committed, from a key that was secret until then: lanes side by
 //! side, each read at a place that the last one chose.
 
-use super::mixer::{below, digest, hash, mix, words};
+use super::mixer::{below, hash, mix, words};
 use crate::log::tree::Hash;
 use serde::{Deserialize, Serialize};
+
+mod fill;
+#[cfg(test)]
+pub(crate) mod thrifty;
+
+pub use fill::{BLOCK_STEPS, Edition, Fill};
 
 /// Words of a block: 64 KiB.
 pub const BLOCK_WORDS: usize = 16_384;
 /// After so many reads a lane's value is kept, and committed.
 pub const SEGMENT_READS: u32 = 1_000;
-
-/// What the blocks of a probe follow from.
-#[derive(Clone, Copy, Debug)]
-pub struct Fill([u32; 8]);
-
-impl Fill {
-    /// The blocks of this seed.
-    #[must_use]
-    pub fn new(seed: &Hash) -> Self {
-        Self(words(&hash("porc/v1 fill", &[seed])))
-    }
-
-    /// The words that blocks are made from.
-    #[must_use]
-    pub const fn key(&self) -> [u32; 8] {
-        self.0
-    }
-
-    /// Block `index`. The oracle of the fill.
-    #[must_use]
-    pub fn block(&self, index: u32) -> Vec<u32> {
-        let key = mix(mix(index ^ self.0[0]).wrapping_add(self.0[1]));
-        let mut block = vec![0; BLOCK_WORDS];
-        let mut word = key;
-        for (j, place) in block.iter_mut().enumerate() {
-            word = mix(word ^ self.0[j & 7]).wrapping_add(key);
-            *place = word;
-        }
-        for j in (0..BLOCK_WORDS).rev() {
-            let elsewhere = block[word as usize % BLOCK_WORDS];
-            word = mix(word ^ block[j] ^ elsewhere.rotate_left(7)).wrapping_add(key);
-            block[j] = word;
-        }
-        block
-    }
-
-    /// The digest of block `index`: its leaf.
-    #[must_use]
-    pub fn digest(&self, index: u32) -> Hash {
-        digest(&self.block(index))
-    }
-}
 
 /// The reads of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,44 +110,4 @@ impl Reads {
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn a_lane_reads_what_the_fill_holds() {
-        let fill = Fill::new(&[1; 32]);
-        let blocks: Vec<_> = (0..5).map(|i| fill.block(i)).collect();
-        let reads = Reads::new(&[1; 32], &[2; 32], 5);
-        let mut found = Vec::new();
-        let kept = reads.run(3, 2_500, |place| {
-            let word = blocks[place.block as usize][place.word];
-            found.push(word);
-            word
-        });
-        assert_eq!(kept.len(), 3);
-        let places = reads
-            .replay(kept[0], 1_000, &found[1_000..2_000], kept[1])
-            .unwrap();
-        let distinct: std::collections::BTreeSet<_> =
-            places.iter().map(|p| (p.block, p.word)).collect();
-        assert!(
-            distinct.len() > 950,
-            "reads go everywhere: {}",
-            distinct.len()
-        );
-        found[1_500] ^= 1;
-        assert_eq!(
-            reads.replay(kept[0], 1_000, &found[1_000..2_000], kept[1]),
-            None
-        );
-    }
-
-    /// A word that is wrong early in the making of a block changes all of it: no part stands alone.
-    #[test]
-    fn blocks_differ_everywhere() {
-        let fill = Fill::new(&[1; 32]);
-        let (a, b) = (fill.block(0), fill.block(1));
-        assert!(a.iter().zip(&b).filter(|(x, y)| x == y).count() < 4);
-        assert_ne!(fill.digest(0), fill.digest(1));
-    }
-}
+mod test;

@@ -9,7 +9,7 @@
 use super::commit::{CommitHasher, Commitment};
 use super::compute::{Factor, product_row};
 use super::exchange::opening::{Again, Plan, Wrong};
-use super::memory::{Fill, Reads};
+use super::memory::{BLOCK_STEPS, Edition, Fill, Reads};
 use super::mixer::digest;
 use super::render::{Scene, frame_key};
 use super::seed::{Probe, seed};
@@ -39,6 +39,8 @@ pub struct Root {
     pub said: Hash,
     /// What it comes to.
     pub computed: Hash,
+    /// How the blocks were made, if it is over them or what was read from them.
+    pub edition: Edition,
 }
 
 /// The legs of a proof.
@@ -97,11 +99,26 @@ impl Rerun {
 
     /// What was opened, computed anew and compared; of the rows the first so many.
     ///
+    /// A receipt does not say how its blocks were made. If they are right in the first edition they are of that, which
+    /// [`Again::edition`] says.
+    ///
     /// # Errors
     /// [`Wrong::Length`] for evidence of another probe.
     pub fn openings(&self, evidence: &[u8], rows_max: usize) -> Result<Again, Wrong> {
-        let follows = (&self.seed, &self.reads);
-        self.plan.again(evidence, follows, &self.said, rows_max)
+        let of = |edition, rows_max| {
+            let fill = Fill::of(&self.seed, edition);
+            let follows = (&self.seed, &self.reads, &fill);
+            self.plan.again(evidence, follows, &self.said, rows_max)
+        };
+        let again = of(Edition::Second, rows_max)?;
+        if again.blocks.wrong.is_some() {
+            let first = of(Edition::First, 0)?;
+            if first.blocks.wrong.is_none() {
+                let rows = again.rows;
+                return Ok(Again { rows, ..first });
+            }
+        }
+        Ok(again)
     }
 
     /// Whether whole legs take minutes at most, and no more memory than there should be.
@@ -120,7 +137,7 @@ impl Rerun {
         .map(u64::from);
         let work = [
             n.saturating_pow(3),
-            blocks.saturating_mul(32_768),
+            blocks.saturating_mul(BLOCK_STEPS),
             lanes.saturating_mul(reads).saturating_mul(100),
             frames.saturating_mul(tiles).saturating_mul(4096 * steps),
         ];
@@ -132,6 +149,10 @@ impl Rerun {
     #[must_use]
     pub fn whole(&self, leg: Leg) -> Root {
         let sizes = &self.sizes;
+        let edition = match leg {
+            Leg::Fill | Leg::Reads => self.edition(),
+            Leg::Matrix | Leg::Frames => Edition::Second,
+        };
         let (said, leaves) = match leg {
             Leg::Matrix => {
                 let (a, b) = (
@@ -141,27 +162,37 @@ impl Rerun {
                 let row = |i| digest(&product_row(&a, &b, i as usize));
                 (self.said.matrix, (0..sizes.rows).map(row).collect())
             }
-            Leg::Fill => {
-                let fill = Fill::new(&self.seed);
-                (
-                    self.said.fill,
-                    (0..sizes.blocks).map(|block| fill.digest(block)).collect(),
-                )
-            }
-            Leg::Reads => (self.said.reads, self.lanes()),
+            Leg::Fill => (self.said.fill, self.blocks(edition)),
+            Leg::Reads => (self.said.reads, self.lanes(edition)),
             Leg::Frames => (self.said.frames, self.frames()),
         };
         Root {
             said,
             computed: root::<CommitHasher>(&leaves),
+            edition,
         }
     }
 
-    fn lanes(&self) -> Vec<Hash> {
-        let fill = Fill::new(&self.seed);
-        let blocks: Vec<_> = (0..self.sizes.blocks)
-            .map(|block| fill.block(block))
-            .collect();
+    /// How the blocks of this receipt were made: as now, unless their root is that of the first edition.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        let is_root = |of| root::<CommitHasher>(&self.blocks(of)) == self.said.fill;
+        match !is_root(Edition::Second) && is_root(Edition::First) {
+            true => Edition::First,
+            false => Edition::Second,
+        }
+    }
+
+    fn blocks(&self, edition: Edition) -> Vec<Hash> {
+        let blocks: Vec<_> = (0..self.sizes.blocks).collect();
+        Fill::of(&self.seed, edition).digests(&blocks)
+    }
+
+    fn lanes(&self, edition: Edition) -> Vec<Hash> {
+        let fill = Fill::of(&self.seed, edition);
+        let indices: Vec<_> = (0..self.sizes.blocks).collect();
+        let mut blocks = Vec::with_capacity(indices.len());
+        fill.each(&indices, |_, block| blocks.push(block.to_vec()));
         let lane = |lane| {
             let kept = self.reads.run(lane, self.sizes.reads, |place| {
                 let block = blocks.get(place.block as usize);

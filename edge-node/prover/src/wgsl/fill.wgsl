@@ -1,4 +1,5 @@
-// Blocks of the fill, one a thread: a chain forward, then one backward that takes in another word of the block.
+// Blocks of the fill, one a thread: a chain forward, then backward, forward and backward again, each word taking in what
+// stood in its place and two other words of the block as they are then.
 
 struct Params {
     first: u32,
@@ -26,9 +27,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         word = mix(word ^ seed(j)) + key;
         out[base + j] = word;
     }
-    for (var j = 16384u; j > 0u; j -= 1u) {
-        let elsewhere = out[base + (word & 16383u)];
-        word = mix(word ^ out[base + j - 1u] ^ rotate(elsewhere, 7u)) + key;
-        out[base + j - 1u] = word;
+    for (var k = 0u; k < 49152u; k += 1u) {
+        // Back and forth.
+        let turn = k & 16383u;
+        let j = select(16383u - turn, turn, (k >> 14u) == 1u);
+        let old = out[base + j];
+        let a = out[base + (word & 16383u)];
+        let b = out[base + (word >> 18u)];
+        word = mix(word ^ old ^ rotate(a, 7u) ^ rotate(b, 13u)) + old + a + b;
+        out[base + j] = word;
     }
 }

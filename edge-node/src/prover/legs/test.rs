@@ -44,7 +44,12 @@ fn what_is_opened_is_right() {
         let plan = Plan::draw(&SIZES, &key);
         orders.send(Order::Open(plan.clone(), reads, open)).unwrap();
         let opening = opened.blocking_recv().unwrap();
-        let checked = plan.check(&opening, (&seed, &key), &reads, &commitment);
+        let checked = plan.check(
+            &opening,
+            (&seed, &key),
+            (&reads, &Fill::new(&seed)),
+            &commitment,
+        );
         assert_eq!(checked, Ok(()));
         assert_eq!(proving.join().unwrap(), Some(()));
     }

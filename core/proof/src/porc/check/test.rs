@@ -111,7 +111,9 @@ fn check_all(prover: &Prover) -> [Result<(), Flaw>; 4] {
     let rows = each(&commitment.matrix, &matrix, |place| {
         row(place, &test, &prover.rows[place.index as usize])
     });
-    let blocks = each(&commitment.fill, &fill_leaves, |place| block(place, &fill));
+    let blocks = each(&commitment.fill, &fill_leaves, |place| {
+        block(place, &fill.digest(place.index))
+    });
     let reads = each(&commitment.reads, &lanes, |place| {
         let (kept, found) = &prover.lanes[place.index as usize];
         let opened = Segment {

@@ -1,7 +1,7 @@
 //! The first message: who asks, of which GPU, for which sizes, with which secrets committed to.
 
 use super::super::compute::ROWS_MAX;
-use super::super::memory::BLOCK_WORDS;
+use super::super::memory::{BLOCK_STEPS, BLOCK_WORDS, Edition};
 use super::super::mixer::hash;
 use super::super::render::STEPS_MIN;
 use super::super::seed::{Probe, Secrets};
@@ -13,7 +13,9 @@ use crate::receipt::predicate::Sizes;
 use serde::{Deserialize, Serialize};
 
 /// The type of its payload.
-pub const BEGIN: &str = "application/vnd.nearlight.porc-begin.v1+json";
+pub const BEGIN: &str = "application/vnd.nearlight.porc-begin.v2+json";
+/// Its type where blocks are of the first edition: read in records, and no longer answered.
+pub(super) const BEGIN_FIRST: &str = "application/vnd.nearlight.porc-begin.v1+json";
 /// The longest name of a probe, a GPU or a class, bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// The most of what there is of each leg, whatever a node has.
@@ -70,6 +72,9 @@ pub enum BeginError {
     /// Not an envelope with a beginning in RFC 8785 form.
     #[error("this is no beginning of a probe in RFC 8785 form")]
     Shape,
+    /// One of another edition.
+    #[error("checker and node are of different editions of the probe; update the older one")]
+    Edition,
     /// Not signed by the checker that it names.
     #[error("the beginning is not signed by the checker that it names")]
     Signature,
@@ -101,9 +106,22 @@ impl Begin {
     /// Reads what a checker sent, and whose it is.
     ///
     /// # Errors
-    /// [`BeginError::Shape`], [`BeginError::Signature`], [`BeginError::Sizes`].
+    /// [`BeginError::Shape`], [`BeginError::Edition`], [`BeginError::Signature`], [`BeginError::Sizes`].
     pub fn open(bytes: &[u8]) -> Result<(Self, PublicKey), BeginError> {
+        match Self::recorded(bytes)? {
+            (begin, checker, Edition::Second) => Ok((begin, checker)),
+            (_, _, Edition::First) => Err(BeginError::Edition),
+        }
+    }
+
+    /// The same of a record, which may be as old as a dispute: and how its blocks were made.
+    pub(super) fn recorded(bytes: &[u8]) -> Result<(Self, PublicKey, Edition), BeginError> {
         let envelope = Envelope::parse(bytes).map_err(|_| BeginError::Shape)?;
+        let edition = match envelope.payload_type.as_str() {
+            BEGIN => Edition::Second,
+            BEGIN_FIRST => Edition::First,
+            _ => return Err(BeginError::Shape),
+        };
         let value = canon::strict(&envelope.payload).map_err(|_| BeginError::Shape)?;
         let begin: Self = serde_json::from_value(value).map_err(|_| BeginError::Shape)?;
         let names = [&begin.probe, &begin.gpu, &begin.class];
@@ -112,14 +130,14 @@ impl Begin {
             return Err(BeginError::Shape);
         }
         let key = PublicKey::from_hex(&begin.checker).ok_or(BeginError::Signature)?;
-        let one = envelope.signatures.len() == 1 && envelope.payload_type == BEGIN;
+        let one = envelope.signatures.len() == 1;
         if !one || !envelope.signed_by(&key) {
             return Err(BeginError::Signature);
         }
         if !are_of_a_probe(&begin.sizes) {
             return Err(BeginError::Sizes);
         }
-        Ok((begin, key))
+        Ok((begin, key, edition))
     }
 
     /// Whether a node with this key, these GPUs and these bounds takes it on.
@@ -192,7 +210,7 @@ pub fn work(sizes: &Sizes) -> u64 {
     let rays = of(sizes.frames, sizes.tiles).saturating_mul(4_096 * u64::from(sizes.steps));
     of(sizes.rows, sizes.rows)
         .saturating_mul(u64::from(sizes.rows))
-        .saturating_add(u64::from(sizes.blocks) * 32_768)
+        .saturating_add(u64::from(sizes.blocks) * BLOCK_STEPS)
         .saturating_add(of(sizes.lanes, sizes.reads).saturating_mul(100))
         .saturating_add(rays)
 }

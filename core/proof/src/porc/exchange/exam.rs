@@ -12,7 +12,7 @@
 
 use super::super::commit::Commitment;
 use super::super::contest::{SHORT_OPENING, UNSIGNED_OPENING};
-use super::super::memory::Reads;
+use super::super::memory::{Fill, Reads};
 use super::super::score::{Class, Score};
 use super::super::seed::{Secrets, seed};
 use super::Step;
@@ -278,7 +278,8 @@ impl<'a> Exam<'a> {
         let reads = Reads::new(&self.seed, &self.secrets.read, self.begin.sizes.blocks);
         // What is wrong is evidence, too.
         self.brief = plan.brief(opening).unwrap_or_default();
-        plan.check(opening, (&self.seed, &key), &reads, &self.roots)
+        let fill = Fill::new(&self.seed);
+        plan.check(opening, (&self.seed, &key), (&reads, &fill), &self.roots)
             .map_err(|wrong| wrong.to_string())
     }
 

@@ -218,7 +218,7 @@ impl Plan {
         &self,
         opening: &[u8],
         (seed, open_key): (&Hash, &Hash),
-        reads: &Reads,
+        (reads, fill): (&Reads, &Fill),
         roots: &Commitment,
     ) -> Result<(), Wrong> {
         if opening.len() != self.bytes() {
@@ -226,13 +226,12 @@ impl Plan {
         }
         let mut left = Left(opening);
         self.check_rows(&mut left, (seed, open_key), &roots.matrix)?;
-        let fill = Fill::new(seed);
-        for block in &self.blocks {
+        for (block, rebuilt) in self.blocks.iter().zip(fill.digests(&self.blocks)) {
             let path = left.hashes(path_len(*block, self.sizes.blocks));
             let place = place((&roots.fill, self.sizes.blocks), *block, &path);
-            check::block(&place, &fill).map_err(|flaw| Wrong::Block(*block, flaw))?;
+            check::block(&place, &rebuilt).map_err(|flaw| Wrong::Block(*block, flaw))?;
         }
-        self.check_lanes(&mut left, (reads, &fill), &roots.reads)?;
+        self.check_lanes(&mut left, (reads, fill), &roots.reads)?;
         self.check_tiles(&mut left, seed, &roots.frames)
     }
 

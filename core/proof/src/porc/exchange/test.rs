@@ -4,6 +4,8 @@
 mod contest;
 #[path = "test/evidence.rs"]
 mod evidence;
+#[path = "test/memory.rs"]
+mod memory;
 #[path = "test/node.rs"]
 mod node;
 #[path = "test/shared.rs"]
@@ -222,21 +224,6 @@ fn wrong_rows_made_up_products_and_skipped_tiles_are_wrong() {
             "{why}"
         );
     }
-}
-
-/// A node that holds every second block rebuilds one for every second read: 32,768 steps for one.
-#[test]
-fn memory_that_is_half_held_misses_the_deadline() {
-    let mut node = Node::new(Cheat::HalfHeld);
-    let (porc, _) = probe(1, &mut node);
-    assert!(porc.reason.contains("`reads` was later"), "{}", porc.reason);
-    assert_eq!(porc.finding, Finding::Fail);
-    let reads = u64::from(SIZES.lanes * SIZES.reads);
-    assert!(node.rebuilt > reads * 2 / 5, "{} of {reads}", node.rebuilt);
-    // So many times what the class's reference takes, with reads that cost as much as a step.
-    let took_us = node.rebuilt * 32_768 / 1_000;
-    let ratio = took_us / class().reference.read_us;
-    assert!(ratio > 10_000, "rebuilt and read in {ratio} times the time");
 }
 
 /// A tenth is caught by nearly every probe, a fiftieth by 99.43 of a hundred.

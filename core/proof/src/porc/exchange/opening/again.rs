@@ -3,7 +3,7 @@
 use super::super::super::check;
 use super::super::super::commit::Commitment;
 use super::super::super::compute::Factor;
-use super::super::super::memory::{Fill, Reads, SEGMENT_READS};
+use super::super::super::memory::{Edition, Fill, Reads, SEGMENT_READS};
 use super::{Lane, Left, Plan, Wrong, hashes, path_len, place, segment_reads};
 use crate::log::tree::Hash;
 
@@ -29,6 +29,8 @@ pub struct Again {
     pub lanes: Part,
     /// Tiles.
     pub tiles: Part,
+    /// How the blocks were made.
+    pub edition: Edition,
 }
 
 impl Part {
@@ -78,7 +80,7 @@ impl Plan {
     pub fn again(
         &self,
         brief: &[u8],
-        (seed, reads): (&Hash, &Reads),
+        (seed, reads, fill): (&Hash, &Reads, &Fill),
         roots: &Commitment,
         rows_max: usize,
     ) -> Result<Again, Wrong> {
@@ -88,20 +90,20 @@ impl Plan {
         let sizes = &self.sizes;
         let mut left = Left(brief);
         let rows = self.rows_again(&mut left, seed, &roots.matrix, rows_max);
-        let fill = Fill::new(seed);
         let mut blocks = Part::of(self.blocks.len());
-        for block in &self.blocks {
+        for (block, rebuilt) in self.blocks.iter().zip(fill.digests(&self.blocks)) {
             let path = left.hashes(path_len(*block, sizes.blocks));
             let place = place((&roots.fill, sizes.blocks), *block, &path);
-            let found = check::block(&place, &fill);
+            let found = check::block(&place, &rebuilt);
             blocks.compared(found.map_err(|flaw| Wrong::Block(*block, flaw)));
         }
         let (of_lanes, rest) = left.0.split_at(self.lane_bytes().min(left.0.len()));
         Ok(Again {
             rows,
             blocks,
-            lanes: self.lanes_again(of_lanes, (reads, &fill), &roots.reads),
+            lanes: self.lanes_again(of_lanes, (reads, fill), &roots.reads),
             tiles: self.tiles_again(&mut Left(rest), seed, &roots.frames),
+            edition: fill.edition(),
         })
     }
 

@@ -7,13 +7,12 @@ use super::super::{Step, begin::Bounds};
 use crate::key::{KeyId, SecretKey};
 use crate::log::tree::Hash;
 use crate::porc::compute::{Factor, P, product_row};
-use crate::porc::memory::{Fill, Place, Reads};
+use crate::porc::memory::{BLOCK_STEPS, Edition, Fill, Place, Reads};
 use crate::porc::mixer::{digest, mix};
 use crate::porc::render::{Scene, frame_key};
 use crate::receipt::envelope::Envelope;
 use crate::receipt::predicate::{Elapsed, Porc, Predicate, Sizes};
 use crate::receipt::statement::{Countersign, Statement};
-use std::cell::Cell;
 
 /// What a node tries.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +28,10 @@ pub(super) enum Cheat {
     OnlyProduct,
     /// Of each hundred tiles so many.
     SkipTiles(u32),
-    /// Every second block is rebuilt when it is read.
-    HalfHeld,
+    /// A part of the memory is kept, and the rest made anew when it is read: so many thousandths of a step a read.
+    Keeps(u64),
+    /// Blocks as they once were made.
+    OldBlocks,
     /// Everything takes so many thousandths of the time.
     Slower(u64),
     /// A friend answers in its place: work takes it so many thousandths of the time, and each answer so many microseconds
@@ -43,10 +44,13 @@ pub(super) enum Cheat {
     Refuse(Step),
 }
 
-/// What honest work takes: a thousand steps a microsecond.
+/// In the time of one read so many steps are done: taken to be more than a GPU does.
+pub(super) const STEPS_A_READ: u64 = 100;
+
+/// What honest work takes: a thousand steps a microsecond, and as many reads.
 pub(super) fn costs(sizes: &Sizes) -> Elapsed {
     let of = |x: u32, y: u32| u64::from(x) * u64::from(y);
-    let fill_us = u64::from(sizes.blocks) * 32_768 / 1_000;
+    let fill_us = u64::from(sizes.blocks) * BLOCK_STEPS / 1_000;
     let compute_us = fill_us + of(sizes.rows, sizes.rows) * u64::from(sizes.rows) / 1_000;
     Elapsed {
         fill_us,
@@ -64,8 +68,6 @@ pub(super) struct Node {
     done: Option<Done>,
     /// What was answered.
     pub(super) said: Vec<(Step, Vec<u8>)>,
-    /// Blocks that were rebuilt for a read.
-    pub(super) rebuilt: u64,
 }
 
 /// What it has done.
@@ -74,8 +76,6 @@ struct Done {
     blocks: Vec<Vec<u32>>,
     kept: Vec<Vec<u32>>,
     trees: Trees,
-    half: bool,
-    rebuilt: Cell<u64>,
 }
 
 impl Held for Done {
@@ -88,9 +88,6 @@ impl Held for Done {
     }
 
     fn word(&self, place: Place) -> u32 {
-        if self.half && place.block % 2 == 1 {
-            self.rebuilt.set(self.rebuilt.get() + 1);
-        }
         self.blocks[place.block as usize][place.word]
     }
 }
@@ -107,7 +104,11 @@ impl Done {
         if let Cheat::Row(wrong) = cheat {
             rows[*wrong][3] ^= 1;
         }
-        let fill = Fill::new(seed);
+        let edition = match cheat {
+            Cheat::OldBlocks => Edition::First,
+            _ => Edition::Second,
+        };
+        let fill = Fill::of(seed, edition);
         let blocks: Vec<_> = (0..sizes.blocks).map(|i| fill.block(i)).collect();
         let (mut tiles, mut previous) = (Vec::new(), [0; 32]);
         for frame in 0..sizes.frames {
@@ -132,8 +133,6 @@ impl Done {
             blocks,
             kept: Vec::new(),
             trees,
-            half: *cheat == Cheat::HalfHeld,
-            rebuilt: Cell::new(0),
         }
     }
 
@@ -161,7 +160,6 @@ impl Node {
             sitting: None,
             done: None,
             said: Vec::new(),
-            rebuilt: 0,
         }
     }
 
@@ -229,8 +227,12 @@ impl Node {
             Todo::Read(reads) => {
                 let done = self.done.as_mut().unwrap();
                 let root = done.read(&reads, &sizes);
-                self.rebuilt = done.rebuilt.get();
-                (root, costs.read_us + self.rebuilt * 32_768 / 1_000)
+                let reads = u64::from(sizes.lanes) * u64::from(sizes.reads);
+                let more = match self.cheat {
+                    Cheat::Keeps(steps_milli) => reads * steps_milli / 1_000 / STEPS_A_READ,
+                    _ => 0,
+                };
+                (root, costs.read_us + more / 1_000)
             }
             Todo::Open(plan, reads) => {
                 let done = self.done.as_ref().unwrap();
