@@ -8,6 +8,7 @@ use crate::audit::Source;
 use crate::words::name;
 use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::porc::exchange::opening::Part;
+use nearlight_proof::porc::memory::Edition;
 use nearlight_proof::porc::rerun::{Leg, Rerun};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::Predicate;
@@ -31,6 +32,9 @@ pub enum RerunError<E: std::error::Error + 'static> {
     #[error("the receipt has sizes that no probe has")]
     Sizes,
 }
+
+/// What is said of blocks that were made as they once were.
+const FIRST: &str = "made as in the first edition, which proves little about memory";
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -165,11 +169,12 @@ fn opened(rerun: &Rerun, evidence: Result<Vec<u8>, String>, rows_max: usize) -> 
     match again {
         Ok(again) => {
             let parts = [again.rows, again.blocks, again.lanes, again.tiles];
-            NAMES
-                .into_iter()
-                .zip(parts)
-                .map(|(name, part)| done(name, part))
-                .collect()
+            let parts = NAMES.into_iter().zip(parts);
+            let mut parts: Vec<_> = parts.map(|(name, part)| done(name, part)).collect();
+            if again.edition == Edition::First {
+                parts[1].why = FIRST.to_owned();
+            }
+            parts
         }
         Err(why) => {
             let none = |part| Done {
@@ -216,6 +221,7 @@ fn whole(rerun: &Rerun, asked: bool) -> Vec<Done> {
                 "the check did not get there".to_owned()
             }
             Some(root) if differs => format!("it comes to {}", hex(&root.computed)),
+            Some(root) if leg == Leg::Fill && root.edition == Edition::First => FIRST.to_owned(),
             Some(_) => String::new(),
         };
         Done {

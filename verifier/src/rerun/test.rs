@@ -7,7 +7,7 @@ use nearlight_proof::porc::commit::Commitment;
 use nearlight_proof::porc::compute::{Factor, product_row};
 use nearlight_proof::porc::exchange::opening::{Held, Plan, Trees};
 use nearlight_proof::porc::exchange::trees::Tree;
-use nearlight_proof::porc::memory::{Fill, Place, Reads};
+use nearlight_proof::porc::memory::{Edition, Fill, Place, Reads};
 use nearlight_proof::porc::mixer::digest;
 use nearlight_proof::porc::render::{Scene, frame_key};
 use nearlight_proof::porc::seed::{Probe, seed};
@@ -96,6 +96,10 @@ fn frames(seed: &Hash) -> Vec<Tree> {
 
 /// A check, and its evidence in pieces.
 fn checked() -> (Porc, Vec<Vec<u8>>) {
+    checked_of(Edition::Second)
+}
+
+fn checked_of(edition: Edition) -> (Porc, Vec<Vec<u8>>) {
     let blank = porc(&Commitment {
         matrix: [0; 32],
         fill: [0; 32],
@@ -110,7 +114,7 @@ fn checked() -> (Porc, Vec<Vec<u8>>) {
     };
     let seed = seed(&probe, &blank.nonce.0);
     let (a, b) = (Factor::a(&seed, SIZES.rows), Factor::b(&seed, SIZES.rows));
-    let fill = Fill::new(&seed);
+    let fill = Fill::of(&seed, edition);
     let reads = Reads::new(&seed, &blank.read_secret.0, SIZES.blocks);
     let mut machine = Machine {
         rows: (0..SIZES.rows)
@@ -187,6 +191,24 @@ fn an_honest_check_agrees_part_by_part() {
         said.starts_with("AGREES: ") && said.contains("ok    tiles"),
         "{said}"
     );
+}
+
+/// A receipt of before the second edition is not called wrong, and what it is of is said.
+#[test]
+fn a_check_of_the_first_edition_agrees_and_says_so() {
+    let (porc, pieces) = checked_of(Edition::First);
+    let bytes = envelope(Predicate::Porc(Box::new(porc)), &pieces);
+    let found = rerun(&bytes, &mut Kept(pieces), ALL).unwrap();
+    assert_eq!(found.verdict, Verdict::Agrees, "{found:?}");
+    assert_eq!(
+        text(&found).matches("the first edition").count(),
+        2,
+        "{found:?}"
+    );
+    let (porc, pieces) = checked();
+    let bytes = envelope(Predicate::Porc(Box::new(porc)), &pieces);
+    let found = rerun(&bytes, &mut Kept(pieces), ALL).unwrap();
+    assert!(!text(&found).contains("the first edition"), "{found:?}");
 }
 
 #[test]
