@@ -8,6 +8,7 @@ use nearlight_protocol::receipt::{Placed, Receipt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use ureq::http::Response;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 mod duties;
@@ -36,9 +37,34 @@ impl Broker {
     /// The broker at `url`, with an API key that has the scope `nodes:probe`.
     #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
-        let config = Agent::config_builder().http_status_as_error(false).build();
+        Self::believing(RootCerts::WebPki, (url, token))
+    }
+
+    /// The same, whose certificate is of one of these authorities, PEM, in place of the public ones.
+    ///
+    /// # Errors
+    /// [`Failure::Authorities`].
+    pub fn of_authorities(pem: &str, url: &str, token: &str) -> Result<Self, Failure> {
+        let mut certificates = Vec::new();
+        for item in parse_pem(pem.as_bytes()) {
+            match item.map_err(|_| Failure::Authorities)? {
+                PemItem::Certificate(certificate) => certificates.push(certificate),
+                _ => return Err(Failure::Authorities),
+            }
+        }
+        match certificates.is_empty() {
+            true => Err(Failure::Authorities),
+            false => Ok(Self::believing(certificates.into(), (url, token))),
+        }
+    }
+
+    fn believing(roots: RootCerts, (url, token): (&str, &str)) -> Self {
+        let tls = TlsConfig::builder().root_certs(roots).build();
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .tls_config(tls);
         Self {
-            agent: config.into(),
+            agent: config.build().into(),
             url: url.trim_end_matches('/').to_owned(),
             bearer: format!("Bearer {}", token.trim()),
             bytes: AtomicU64::new(0),

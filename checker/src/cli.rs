@@ -102,6 +102,10 @@ pub struct JoinArgs {
     /// What `checker delegate` of the licence's owner printed, if the token is for one.
     #[arg(long)]
     pub delegation: Option<String>,
+    /// Certificates of authorities, PEM: the broker's is of one of them. Without it of a public one. All commands of this
+    /// directory hold to it from then on.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 }
 
 /// `checker delegate`

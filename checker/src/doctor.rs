@@ -58,21 +58,37 @@ impl fmt::Display for Line {
 /// Looks at everything.
 #[must_use]
 pub fn look(data: &Path, args: &DoctorArgs) -> Vec<Line> {
-    let (network, url) = match Network::load(data) {
-        Ok(network) => (Ok(Some(network.clone())), Some(network.url)),
-        Err(Failure::NoNetwork(_)) => (Ok(None), None),
-        Err(broken) => (Err(broken.to_string()), None),
+    let network = match Network::load(data) {
+        Ok(network) => Ok(Some(network)),
+        Err(Failure::NoNetwork(_)) => Ok(None),
+        Err(broken) => Err(broken.to_string()),
     };
-    let url = args.url.clone().or(url);
-    let beacon = network.and_then(|network| the_beacon(args, network.as_ref(), url.as_deref()));
-    let needs_url = || Ok("not compared: give --url, or come into a network".to_owned());
+    let kept = network.as_ref().ok().and_then(Option::as_ref);
+    let url = args
+        .url
+        .as_deref()
+        .or_else(|| kept.map(|of| of.url.as_str()));
+    let broker = match (kept, url) {
+        (Some(network), url) => network.broker(url).map(Some),
+        (None, url) => Ok(url.map(|url| Broker::new(url, ""))),
+    };
+    let broker = broker.map_err(|error| error.to_string());
+    let beacon = network.as_ref().map_err(Clone::clone).and_then(|network| {
+        let broker = broker.as_ref().map_err(Clone::clone)?;
+        the_beacon(args, network.as_ref(), broker.as_ref())
+    });
+    let clock = match &broker {
+        Ok(Some(broker)) => clock(broker),
+        Ok(None) => Ok("not compared: give --url, or come into a network".to_owned()),
+        Err(why) => Err(why.clone()),
+    };
     vec![
         line("key", key(data)),
         line("beacon", beacon),
         line("memory", memory()),
         line("decoder", Ok(decoder())),
-        line("clock", url.as_deref().map_or_else(needs_url, clock)),
-        line("udp", the_way(args.stun.as_deref(), url.as_deref())),
+        line("clock", clock),
+        line("udp", the_way(args.stun.as_deref(), url)),
     ]
 }
 
@@ -95,20 +111,20 @@ fn key(data: &Path) -> Result<String, String> {
 fn the_beacon(
     args: &DoctorArgs,
     network: Option<&Network>,
-    url: Option<&str>,
+    broker: Option<&Broker>,
 ) -> Result<String, String> {
     let said = |error: Failure| error.to_string();
     if let Some(relay) = &args.drand {
         return quicknet(relay);
     }
     let anchor = network.map(Network::anchor).transpose().map_err(said)?;
-    let Some(url) = url else {
+    let Some(broker) = broker else {
         return quicknet(beacon::RELAY);
     };
     match anchor {
-        Some(anchor) => round_of(url, &anchor),
+        Some(anchor) => round_of(broker, &anchor),
         // Round 1 has begun where there are rounds at all.
-        None => match Broker::new(url, "").round(1) {
+        None => match broker.round(1) {
             Err(Refused::Said(ProblemType::NotFound, _)) => quicknet(beacon::RELAY),
             Err(error) => Err(format!("the broker: {error}")),
             Ok(_) => Ok(
@@ -120,7 +136,7 @@ fn the_beacon(
 }
 
 /// The round of this moment, or the one before where the clocks differ a little, held to the anchor.
-fn round_of(url: &str, anchor: &Anchor) -> Result<String, String> {
+fn round_of(broker: &Broker, anchor: &Anchor) -> Result<String, String> {
     let skew_ms = u64::try_from(SKEW_MAX.as_millis()).unwrap_or(0);
     let round = anchor.round_at(unix_ms().saturating_sub(skew_ms));
     let round =
@@ -128,7 +144,7 @@ fn round_of(url: &str, anchor: &Anchor) -> Result<String, String> {
     if round == 0 {
         return Ok("the network's rounds have not begun yet".to_owned());
     }
-    let told = Broker::new(url, "").round(round).map_err(|error| {
+    let told = broker.round(round).map_err(|error| {
         format!("the broker does not tell round {round}, which has begun by this machine's clock: {error}")
     })?;
     let value: Option<[u8; 32]> = array_from_hex(&told.value);
@@ -182,8 +198,8 @@ fn decoder() -> String {
     }
 }
 
-fn clock(url: &str) -> Result<String, String> {
-    let date = Broker::new(url, "").date()?;
+fn clock(broker: &Broker) -> Result<String, String> {
+    let date = broker.date()?;
     let theirs = httpdate::parse_http_date(&date).map_err(|error| error.to_string())?;
     let now = SystemTime::now();
     let apart = now

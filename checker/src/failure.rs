@@ -46,6 +46,11 @@ pub enum Failure {
     /// It is no key.
     #[error("`{0}` is no public key; `checker init` says it, 64 hex digits")]
     Key(String),
+    /// They are none.
+    #[error(
+        "these are no certificates of authorities; `--ca` takes a file of them in PEM, and nothing else in it"
+    )]
+    Authorities,
     /// It is in no network yet.
     #[error("the checker in {} is a member of no network; come in with `checker join URL --token T`", .0.display())]
     NoNetwork(PathBuf),

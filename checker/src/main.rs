@@ -1,6 +1,6 @@
 //! The checker's program.
 
-use checker::cli::{Cli, Command, RunCommand, VerifyArgs, WitnessArgs};
+use checker::cli::{Cli, Command, JoinArgs, RunCommand, VerifyArgs, WitnessArgs};
 use checker::failure::Failure;
 use checker::{
     beacon, broker, doctor, keys, member, play, probe, run, status, table, traffic, witness,
@@ -8,7 +8,7 @@ use checker::{
 use clap::Parser;
 use nearlight_protocol::problem::ProblemType;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -71,13 +71,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
                 false => ExitCode::FAILURE,
             });
         }
-        Command::Join(args) => {
-            let joined = member::join(data, &args.url, &args.token, args.delegation.as_deref())?;
-            say(format_args!(
-                "a member of {}, run by {}",
-                joined.url, joined.operator
-            ));
-        }
+        Command::Join(args) => join(data, &args)?,
         Command::Delegate(args) => {
             let text = member::delegate(data, &args.checker, args.days)?;
             say(format_args!("{text}"));
@@ -104,13 +98,33 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Comes into a network.
+fn join(data: &Path, args: &JoinArgs) -> Result<(), Failure> {
+    let file = |path: &PathBuf| {
+        std::fs::read_to_string(path).map_err(|source| Failure::File {
+            path: path.clone(),
+            source,
+        })
+    };
+    let authorities = args.ca.as_ref().map(file).transpose()?;
+    let to = (args.url.as_str(), args.token.as_str());
+    let joined = member::join_by(authorities, data, to, args.delegation.as_deref())?;
+    say(format_args!(
+        "a member of {}, run by {}",
+        joined.url, joined.operator
+    ));
+    Ok(())
+}
+
 /// Checks nodes as the broker assigns them.
 fn serve(data: &Path, args: &RunCommand) -> Result<(), Failure> {
+    // The program that plays knows the public authorities alone.
+    let is_public = member::Network::load(data)?.authorities.is_none();
     let settings = run::Settings {
         data: data.to_owned(),
         gb_max: args.max_gb_month,
         url: args.url.clone(),
-        plays: !args.no_decoder && play::beside().is_ok(),
+        plays: is_public && !args.no_decoder && play::beside().is_ok(),
         bind: args.bind,
     };
     let table = table::open(&args.table, &args.table_key)?;
@@ -147,7 +161,7 @@ fn watch(data: &Path, args: &WitnessArgs) -> Result<(), Failure> {
 
 fn standing(data: &Path) -> Result<(), Failure> {
     let network = member::Network::load(data)?;
-    let broker = broker::Broker::new(&network.url, &network.token);
+    let broker = network.broker(None)?;
     let refused = |error: broker::Refused| Failure::Broker(error.to_string());
     let standing = broker.standing().map_err(refused)?;
     let account = match broker.account() {

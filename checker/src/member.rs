@@ -29,6 +29,9 @@ pub struct Network {
     pub directory_key: String,
     /// The chain of rounds, as it was then: an entry that the directory's key signed.
     pub chain: String,
+    /// Authorities of which the broker's certificate is, PEM; none: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<String>,
 }
 
 impl Network {
@@ -51,6 +54,15 @@ impl Network {
         let path = data.join(FILE);
         let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         write_atomic(&path, &bytes, 0o600).map_err(|source| Failure::File { path, source })
+    }
+
+    /// Its broker, there or at `url`, as this checker.
+    ///
+    /// # Errors
+    /// [`Failure::Authorities`].
+    pub fn broker(&self, url: Option<&str>) -> Result<Broker, Failure> {
+        let url = url.unwrap_or(&self.url);
+        broker_of(self.authorities.as_deref(), url, &self.token)
     }
 
     /// The key of the network's directory.
@@ -77,6 +89,13 @@ impl Network {
     }
 }
 
+fn broker_of(authorities: Option<&str>, url: &str, token: &str) -> Result<Broker, Failure> {
+    match authorities {
+        Some(pem) => Broker::of_authorities(pem, url, token),
+        None => Ok(Broker::new(url, token)),
+    }
+}
+
 /// Comes in with a token, and keeps what is told.
 ///
 /// # Errors
@@ -87,6 +106,19 @@ pub fn join(
     token: &str,
     delegation: Option<&str>,
 ) -> Result<Network, Failure> {
+    join_by(None, data, (url, token), delegation)
+}
+
+/// The same, where the broker's certificate is of one of these authorities, PEM.
+///
+/// # Errors
+/// Those of [`join`]; [`Failure::Authorities`].
+pub fn join_by(
+    authorities: Option<String>,
+    data: &Path,
+    (url, token): (&str, &str),
+    delegation: Option<&str>,
+) -> Result<Network, Failure> {
     let key = keys::load(data)?;
     let public = key.public();
     let asked = JoinChecker {
@@ -95,7 +127,8 @@ pub fn join(
         signature: hex(&key.sign(&membership::join(token.trim(), &public))),
         delegation: delegation.map(|text| text.trim().to_owned()),
     };
-    let joined: JoinedChecker = Broker::new(url, "").join(&asked).map_err(|error| {
+    let broker = broker_of(authorities.as_deref(), url, "")?;
+    let joined: JoinedChecker = broker.join(&asked).map_err(|error| {
         Failure::Broker(match error {
             Refused::Said(_, why) | Refused::Away(why) => why,
         })
@@ -106,6 +139,7 @@ pub fn join(
         operator: joined.operator,
         directory_key: joined.directory_key,
         chain: joined.chain.envelope,
+        authorities,
     };
     network.anchor()?;
     network.save(data)?;

@@ -185,7 +185,7 @@ impl Runner {
         Ok(Self {
             key: keys::load(data)?,
             table,
-            broker: Broker::new(&url, &network.token),
+            broker: network.broker(Some(&url))?,
             url,
             plays_at: settings.plays.then_some(settings.bind),
             instance: nearlight_proof::encoding::hex(&rand::random::<[u8; 16]>()),

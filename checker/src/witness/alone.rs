@@ -20,7 +20,7 @@ pub fn run(
     args: &WitnessArgs,
     ready: impl FnOnce() + Send + 'static,
 ) -> Result<(), Failure> {
-    let (url, witness) = of(data, args)?;
+    let (broker, witness) = of(data, args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -33,7 +33,7 @@ pub fn run(
     let stopped = leaving.clone();
     let watching = std::thread::spawn(move || {
         ready();
-        witness.watch(&Broker::new(&url, ""), |pause| stopped.wait(pause));
+        witness.watch(&broker, |pause| stopped.wait(pause));
     });
     runtime.block_on(async {
         shutdown.on_signals();
@@ -45,13 +45,13 @@ pub fn run(
     Ok(())
 }
 
-/// The broker's address, and the witness.
-fn of(data: &Path, args: &WitnessArgs) -> Result<(String, Witness), Failure> {
+/// The broker, and the witness.
+fn of(data: &Path, args: &WitnessArgs) -> Result<(Broker, Witness), Failure> {
     if let (Some(url), Some(log)) = (&args.url, &args.log) {
         let key = VerifierKey::parse(log).filter(|key| key.algorithm() == Algorithm::Ed25519);
         let key = key.ok_or_else(|| Failure::LogKey(log.clone()))?;
         return Ok((
-            url.clone(),
+            Broker::new(url, ""),
             Witness::new(Kept::open(data)?, Pinned::Log(key)),
         ));
     }
@@ -59,6 +59,6 @@ fn of(data: &Path, args: &WitnessArgs) -> Result<(String, Witness), Failure> {
         Failure::NoNetwork(_) => Failure::NoLog,
         error => error,
     })?;
-    let url = args.url.as_ref().unwrap_or(&network.url).clone();
-    Ok((url, Witness::of_member(data, &network)?))
+    let broker = network.broker(args.url.as_deref())?;
+    Ok((broker, Witness::of_member(data, &network)?))
 }

@@ -8,6 +8,7 @@
 
 mod doctor;
 mod evidence;
+mod private_ca;
 mod probes;
 mod scripted;
 mod streams;
