@@ -1,7 +1,7 @@
 //! Backing a broker up while it serves, and restoring it onto an empty machine.
 //!
 //! A back-up is a directory: the ledger as of one moment, the signing key, the CA with what
-//! a rotation of it has so far, and a manifest with a hash of each. SQLite's ledger is copied by the engine itself (`VACUUM INTO`), PostgreSQL's by
+//! a rotation of it has so far, the configuration ([`Settings`]), and a manifest with a hash of each. SQLite's ledger is copied by the engine itself (`VACUUM INTO`), PostgreSQL's by
 //! `pg_dump`; both are consistent while the broker writes.
 //!
 //! A restore writes the keys first and the ledger last. As long as it is not done, the data directory has a marker: no
@@ -13,6 +13,10 @@
 //!
 //! **What it does not know:** what came after the back-up. Sessions that a node still runs then, and
 //! the ledger has not, are stopped when it attaches.
+
+mod settings;
+
+pub use settings::{Settings, restore as restore_settings};
 
 use crate::config::{Config, LogAt};
 use crate::ledger::{Applied, LedgerAt, LogChange, Op};
@@ -47,6 +51,10 @@ const ROTATION: [&str; 5] = [
 const LOG: &str = "log";
 const LOG_FILES: &str = "log/";
 
+/// Where it has the configuration, and the file of that.
+const CONFIG_FILES: &str = "config/";
+const CONFIG: &str = "session-broker.toml";
+
 /// Of the data directory: the back-up that is being restored, and how far that is.
 const MARKER: &str = "restore.unfinished";
 
@@ -59,11 +67,11 @@ struct Manifest {
     files: BTreeMap<String, String>,
 }
 
-/// Backs the broker of `config` up into `to`, a new directory. The broker may run.
+/// Backs the broker of `config` up into `to`, a new directory, with its `settings`. The broker may run.
 ///
 /// # Errors
 /// What keeps it from being whole, with what to do; `to` is no back-up then.
-pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
+pub async fn backup(config: &Config, settings: &Settings, to: &Path) -> anyhow::Result<()> {
     let mut made = std::fs::DirBuilder::new();
     let made = made.mode(0o700).create(to);
     made.with_context(|| format!("cannot make {}; name a directory that is new", to.display()))?;
@@ -92,6 +100,7 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
         LedgerAt::Postgres(url) => dump(url, to)?,
     });
     let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    names.extend(settings.copy(to)?);
     if let Some(log) = own_log(config) {
         // After the ledger was copied: of at least what the copy says.
         let size = crate::ledger::log_size_beside(&config.ledger).await?;
@@ -113,19 +122,7 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// The back-up is not whole, or something is there already that this restore has not made. Nothing is overwritten.
 pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read(from.join(MANIFEST)).with_context(|| {
-        let from = from.display();
-        format!("{from} is no back-up, or one that did not get to its end: it has no {MANIFEST}")
-    })?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).context("the manifest cannot be read")?;
-    for (name, expected) in &manifest.files {
-        let found = hash(&from.join(name))?;
-        ensure!(
-            found == *expected,
-            "{name} of the back-up is damaged; take another back-up"
-        );
-    }
+    let (manifest, id) = checked(from)?;
     for (_, name) in keys(config) {
         let has = manifest.files.contains_key(name);
         ensure!(has, "the back-up has no {name}");
@@ -140,7 +137,6 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let files = small_files(config, &manifest);
-    let id = format!("{:x}", Sha256::digest(&text));
     let marker = Marker::begin(&config.data, &id, || {
         let ledger = match &config.ledger {
             LedgerAt::File(file) => Some(file),
@@ -168,6 +164,24 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
     }
     rename_log(config).await?;
     marker.end()
+}
+
+/// The manifest of a back-up whose files are what it says, and what the back-up is known by.
+fn checked(from: &Path) -> anyhow::Result<(Manifest, String)> {
+    let text = std::fs::read(from.join(MANIFEST)).with_context(|| {
+        let from = from.display();
+        format!("{from} is no back-up, or one that did not get to its end: it has no {MANIFEST}")
+    })?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).context("the manifest cannot be read")?;
+    for (name, expected) in &manifest.files {
+        let found = hash(&from.join(name))?;
+        ensure!(
+            found == *expected,
+            "{name} of the back-up is damaged; take another back-up"
+        );
+    }
+    Ok((manifest, format!("{:x}", Sha256::digest(&text))))
 }
 
 /// Fails where a restore into this data directory was cut short.

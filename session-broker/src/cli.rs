@@ -1,8 +1,9 @@
 //! The command line: a configuration file, and flags over it.
 
+use crate::backup::Settings;
 use crate::config::{Config, InvalidConfig, Parsed};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The session broker of Nearlight.
 #[derive(Clone, Debug, Default, clap::Parser)]
@@ -43,10 +44,10 @@ pub struct Args {
     /// File of a development administrator's API key, made if it is missing
     #[arg(long, value_name = "FILE")]
     pub dev_key_file: Option<PathBuf>,
-    /// Back up the ledger, the signing key and the CA into a new directory, and exit; the broker may run
+    /// Back up the ledger, the signing key, the CA and the configuration into a new directory, and exit; the broker may run
     #[arg(long, value_name = "DIR", conflicts_with = "restore")]
     pub backup: Option<PathBuf>,
-    /// Restore a back-up onto an empty machine, and exit
+    /// Restore a back-up onto an empty machine, and exit; also the configuration, if the file of --config is not there
     #[arg(long, value_name = "DIR")]
     pub restore: Option<PathBuf>,
     /// Move the ledger from its file into an empty database at a postgres:// URL, and exit; no broker may run. A
@@ -86,7 +87,15 @@ impl Args {
     /// # Errors
     /// [`InvalidConfig`] with the key that is wrong.
     pub fn load(&self) -> Result<Config, InvalidConfig> {
-        let mut parsed = Parsed::load(self.config.as_deref())?;
+        Config::try_from(self.parsed(self.config.as_deref())?)
+    }
+
+    /// The same before it is checked, with another file in the place of its own.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`]: the file is no configuration.
+    pub fn parsed(&self, file: Option<&Path>) -> Result<Parsed, InvalidConfig> {
+        let mut parsed = Parsed::load(file)?;
         set(&mut parsed.data, self.data.as_ref());
         set(&mut parsed.ledger, self.ledger.as_ref());
         set(&mut parsed.listen, self.listen.as_ref());
@@ -97,7 +106,18 @@ impl Args {
         set(&mut parsed.client_web, self.client_web.as_ref());
         set(&mut parsed.apps, self.apps.as_ref());
         set(&mut parsed.dev_key_file, self.dev_key_file.as_ref());
-        Config::try_from(parsed)
+        Ok(parsed)
+    }
+
+    /// What a back-up keeps of the configuration.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`]: the file is no configuration.
+    pub fn settings(&self) -> Result<Settings, InvalidConfig> {
+        Ok(Settings {
+            file: self.config.clone(),
+            parsed: self.parsed(self.config.as_deref())?,
+        })
     }
 }
 

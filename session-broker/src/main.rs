@@ -20,6 +20,15 @@ const EXIT_CONFIG: u8 = 64;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(from) = &args.restore
+        && let Err(error) = backup::restore_settings(&args, from)
+    {
+        say(
+            &mut std::io::stderr(),
+            &format!("session-broker: {error:#}"),
+        );
+        return ExitCode::FAILURE;
+    }
     let config = match args.load() {
         Ok(config) => config,
         Err(error) => {
@@ -45,7 +54,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match (&args.backup, &args.restore) {
-        (Some(to), _) => once(backup::backup(&config, to)),
+        (Some(to), _) => once(async { backup::backup(&config, &args.settings()?, to).await }),
         (None, Some(from)) => once(backup::restore(&config, from)),
         (None, None) if args.move_ledger.is_some() => move_ledger(&config, args.move_ledger),
         (None, None) if args.rotate_ca.is_some() => rotate(&config, args.rotate_ca, args.force),

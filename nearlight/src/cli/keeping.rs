@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct Keep {
     /// The back-up's directory.
     pub dir: PathBuf,
-    /// The broker's configuration.
+    /// The broker's configuration. A restore takes it from the back-up where it is not there yet.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The broker's data directory, such as data/broker.

@@ -9,9 +9,11 @@ use nearlight_protocol::control::SessionReport;
 use nearlight_protocol::unit::U64;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use tokio::process::Command;
+
+mod settings;
 
 /// Runs the program on `dir` with these arguments, to its end.
 async fn once(dir: &Path, args: &[&str]) -> Output {
