@@ -6,8 +6,12 @@
 //! ordered, acked, shows its first picture, and is over after its time. At the end the broker is
 //! killed with -9 amid requests, started again, and asked for every session that it acked with 201.
 //!
-//! What it does not do: sleep between retries, warm up, or leave out the slowest.
+//! What it does not do: sleep between retries, warm up, or leave out the slowest. A run that measured something easier
+//! is none: one with other answers than 201, with sessions that were not started or did not end, with streams
+//! that were lost, or on a disk that is none.
 
+mod disk;
+mod faults;
 pub(crate) mod http;
 pub(crate) mod process;
 
@@ -93,12 +97,17 @@ struct Report {
     ms_max: f64,
     /// Of the arrivals of each second: where a tail comes from.
     ms_p99_by_second: Vec<f64>,
-    /// Other answers by status; 0 for none.
+    /// Other answers by status; 0 for none, before the broker was killed.
     others: BTreeMap<u16, usize>,
+    /// Without an answer as the broker was killed amid them.
+    cut_off: usize,
     /// Sessions that were placed at once.
     placed_at_once: usize,
     started: u64,
+    /// As many as had the time for it when the broker was killed.
+    started_due: usize,
     ended: u64,
+    ended_due: usize,
     streams_lost: u64,
     /// Of those with 201, how many the broker has after kill -9.
     found: usize,
@@ -106,21 +115,24 @@ struct Report {
     /// What the ledger's engine does to make a commit durable.
     durability: BTreeMap<String, String>,
     fdatasync_ms_p50: f64,
+    /// The file system of --data, and what it is on.
+    disk: String,
     broker_cores: f64,
     broker_rss_kib: u64,
 }
 
-/// Runs it; prints the report as JSON. `false` if an acked session is missing.
+/// Runs it; prints the report as JSON. `false` if an acked session is missing, or something easier was measured.
 ///
 /// # Errors
 /// Nothing could be measured.
 pub fn run(args: &Args) -> Result<bool> {
     let report = crate::report::measured(measure(args))?;
-    Ok(report.missing == 0)
+    Ok(faults::none_of(&report))
 }
 
 async fn measure(args: &Args) -> Result<Report> {
     let setup = Setup::on(&args.data, args.broker.as_deref(), args.ledger.as_deref())?;
+    let disk = disk::of(&setup.data)?;
     let sync_ms = sync_ms(&setup.data)?;
     let broker = Process::start(&setup).await?;
     let shape = Shape {
@@ -151,6 +163,7 @@ async fn measure(args: &Args) -> Result<Report> {
         .try_fold(Tally::new(), |all, tally| all.add(tally?))?;
     let done = fleet.done.clone();
     drop(fleet);
+    let due = tally.due(args);
 
     let again = Process::start(&setup).await?;
     let found = look_for(again.listen, &key, &tally.created).await?;
@@ -170,14 +183,18 @@ async fn measure(args: &Args) -> Result<Report> {
         ms_max: us.max() as f64 / 1000.0,
         ms_p99_by_second: tally.us.iter().map(p99).collect(),
         others: tally.others,
+        cut_off: tally.cut_off,
         placed_at_once: tally.placed,
         started: done.started.load(Relaxed),
+        started_due: due.started,
         ended: done.ended.load(Relaxed),
+        ended_due: due.ended,
         streams_lost,
         found,
         missing: tally.created.len() - found,
         durability,
         fdatasync_ms_p50: sync_ms,
+        disk,
         broker_cores: cpu / took,
         broker_rss_kib: rss,
     })
@@ -192,12 +209,14 @@ async fn load(
 ) -> tokio::task::JoinSet<Result<Tally>> {
     let arrivals = Arc::new(arrivals(args));
     let next = Arc::new(AtomicUsize::new(0));
+    let for_all = Duration::from_secs(args.seconds.into());
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..args.connections {
         let client = Client::new(broker, key);
-        workers.spawn(work(client, arrivals.clone(), next.clone(), began));
+        let times = (began, for_all);
+        workers.spawn(work(client, arrivals.clone(), next.clone(), times));
     }
-    tokio::time::sleep_until(began + Duration::from_secs(args.seconds.into())).await;
+    tokio::time::sleep_until(began + for_all).await;
     workers
 }
 
@@ -219,8 +238,11 @@ struct Tally {
     /// Microseconds, of the arrivals of each second.
     us: Vec<Histogram<u64>>,
     created: Vec<String>,
+    /// How many of them were answered in each second.
+    answered: Vec<usize>,
     placed: usize,
     others: BTreeMap<u16, usize>,
+    cut_off: usize,
 }
 
 impl Tally {
@@ -228,8 +250,10 @@ impl Tally {
         Self {
             us: Vec::new(),
             created: Vec::new(),
+            answered: Vec::new(),
             placed: 0,
             others: BTreeMap::new(),
+            cut_off: 0,
         }
     }
 
@@ -240,6 +264,13 @@ impl Tally {
         }
         self.us[second].record(u64::try_from(took.as_micros())?)?;
         Ok(())
+    }
+
+    fn answered_in(&mut self, second: usize, n: usize) {
+        if self.answered.len() <= second {
+            self.answered.resize(second + 1, 0);
+        }
+        self.answered[second] += n;
     }
 
     /// Of the whole run.
@@ -259,6 +290,10 @@ impl Tally {
             }
         }
         self.created.extend(other.created);
+        for (second, n) in other.answered.into_iter().enumerate() {
+            self.answered_in(second, n);
+        }
+        self.cut_off += other.cut_off;
         self.placed += other.placed;
         for (status, n) in other.others {
             *self.others.entry(status).or_default() += n;
@@ -283,7 +318,7 @@ async fn work(
     mut client: Client,
     arrivals: Arc<Vec<Duration>>,
     next: Arc<AtomicUsize>,
-    began: Instant,
+    (began, for_all): (Instant, Duration),
 ) -> Result<Tally> {
     let mut tally = Tally::new();
     let body = Bytes::from(format!("{{\"app\":\"{APP}\"}}"));
@@ -298,7 +333,11 @@ async fn work(
             body.clone(),
         );
         let Ok((status, answer)) = asked.await else {
-            *tally.others.entry(0).or_default() += 1;
+            // The broker is killed when all arrivals have come, and not before.
+            match began.elapsed() < for_all {
+                true => *tally.others.entry(0).or_default() += 1,
+                false => tally.cut_off += 1,
+            }
             return Ok(tally);
         };
         tally.record(*arrival, scheduled.elapsed())?;
@@ -306,6 +345,7 @@ async fn work(
             Ok(created) if status == 201 => {
                 tally.placed += usize::from(created.state.phase != "queued");
                 tally.created.push(created.id);
+                tally.answered_in(usize::try_from(began.elapsed().as_secs())?, 1);
             }
             Ok(_) | Err(_) => *tally.others.entry(status).or_default() += 1,
         }
