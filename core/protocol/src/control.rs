@@ -18,6 +18,8 @@ mod images;
 mod inventory;
 mod newer;
 mod order;
+#[cfg(test)]
+mod recorded;
 mod viewer;
 
 pub use hello::{
