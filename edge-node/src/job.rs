@@ -41,6 +41,7 @@ mod meter;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod notice;
+mod peak;
 pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod space;

@@ -334,6 +334,7 @@ impl Driver {
                 tracing::info!(status = ?exit.status, out_of_memory = exit.out_of_memory, "the job's container ended");
                 self.pid = None;
                 self.stop_checks();
+                self.note_exit(&exit);
                 self.feed(Event::Exited(exit));
             }
             Done::Healthy { run } if run == self.run => self.feed(Event::Healthy),

@@ -9,6 +9,7 @@
 use super::mesh::{self, Mesh};
 use super::meter::Sample;
 use super::network::Subnet;
+use super::peak::peak_bytes;
 use super::request::{self, LABEL_CLUSTER};
 use crate::limits::{ENGINE_DEADLINE, PASSWD_BYTES_MAX};
 use crate::runtime::RuntimeError;
@@ -125,13 +126,19 @@ impl Engine {
         tar
     }
 
-    /// What a container has used since it was started.
+    /// What a container has used since it was started; nothing of one that is started again meanwhile.
     pub(super) async fn sample(&self, id: &str) -> Result<Sample, RuntimeError> {
+        let run = self.running_pid(id).await?;
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true);
         let stats = self.client.stats(id, Some(options.build()));
         let first = async { std::pin::pin!(stats).next().await.transpose() };
         let stats = bounded("say what a container uses", first).await?;
-        Ok(stats.as_ref().map(Sample::of).unwrap_or_default())
+        let peak = run.and_then(peak_bytes);
+        if self.running_pid(id).await? != run {
+            return Ok(Sample::default());
+        }
+        let of = |stats| Sample::of(stats, run, peak);
+        Ok(stats.as_ref().map(of).unwrap_or_default())
     }
 
     /// Makes a job's network. `Ok(false)`: its addresses are taken.

@@ -16,7 +16,7 @@ mod copy;
 mod cursor;
 mod ended;
 mod exec;
-mod groups;
+pub(super) mod groups;
 pub(crate) mod leftovers;
 mod lines;
 

@@ -4,6 +4,7 @@ use super::{Done, Driver, Duration, Meter, SessionReport, UsageFacts};
 use crate::gpu::Used;
 use crate::job::host::Jobs;
 use crate::limits::SAMPLE_DEADLINE;
+use crate::runtime::AppExit;
 use std::sync::{Mutex, PoisonError};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -45,6 +46,14 @@ impl Driver {
     pub(super) async fn sample_last(&self) {
         if let (Some(jobs), Some(container)) = (&self.host.jobs, &self.record.container) {
             sample_into(&self.meter, jobs, container).await;
+        }
+    }
+
+    /// Takes in what an exit says of the memory that it had: samples are seconds apart.
+    pub(super) fn note_exit(&self, exit: &AppExit) {
+        if exit.out_of_memory {
+            let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+            meter.add_limit(self.record.spec.resources.mem_mib);
         }
     }
 

@@ -182,7 +182,8 @@ fn path_of(pid: impl std::fmt::Display, controller: &str) -> Option<String> {
     })
 }
 
-fn without_ours(path: &str) -> &str {
+/// A path without the group of ours that it may end with.
+pub(crate) fn without_ours(path: &str) -> &str {
     match path.rsplit_once('/') {
         Some((top, name)) if name.starts_with(PREFIX) => top,
         _ => path,
