@@ -1,4 +1,4 @@
-/** The line check on a bad line: it names what is at fault, and stands in nobody's way. */
+/** The line check on good and bad lines: it names what is at fault, and stands in nobody's way. */
 
 import assert from "node:assert/strict";
 import type { SessionList } from "../../../client-web/src/wire/types.js";
@@ -11,6 +11,7 @@ const rig = Rig.forThisFile({ name: "line-check", runtime: "docker", path: SEED 
 
 interface Verdict {
   line: string;
+  /** "none" where nothing is. */
   fault: string | undefined;
 }
 
@@ -30,6 +31,34 @@ async function verdict(player: Player): Promise<Verdict> {
   );
 }
 
+/** The check that a lobby makes by itself comes to `wanted`, or one that is asked for: a busy machine has its moments. */
+async function comesTo(player: Player, wanted: Verdict): Promise<void> {
+  let said = await verdict(player);
+  await until(
+    `a check to say ${wanted.line}, ${wanted.fault}`,
+    async () => {
+      if (said.line === wanted.line && said.fault === wanted.fault) return true;
+      await player.page.locator("[data-line] [data-action=check-line]").click();
+      said = await verdict(player);
+      return false;
+    },
+    { within_ms: 90_000, instead: () => said },
+  );
+}
+
+rig.test("a line that is narrow or loses packets is at fault by name, and a good one is called so", async () => {
+  const { path } = rig.stack;
+  await comesTo(await rig.player(), { line: "good", fault: "none" });
+  for (const down of [{ rate: "2mbit" }, { loss: "25%" }]) {
+    await path.change({ down });
+    const player = await rig.player();
+    await comesTo(player, { line: "poor", fault: "line" });
+    await path.clean();
+    await player.page.locator("[data-line] [data-action=check-line]").click();
+    await comesTo(player, { line: "good", fault: "none" });
+  }
+});
+
 rig.test("a node that is far away is told apart from a bad line, and play is not in its way", async () => {
   await rig.stack.path.change({ down: { delay: "70ms" }, up: { delay: "70ms" } });
   const player = await rig.player();
@@ -39,10 +68,7 @@ rig.test("a node that is far away is told apart from a bad line, and play is not
 
   await rig.stack.path.clean();
   await player.page.locator("[data-line] [data-action=check-line]").click();
-  await until("another verdict", async () => {
-    const { line, fault } = await verdict(player);
-    return line !== "poor" || fault !== "distance";
-  }, { within_ms: 60_000 });
+  await comesTo(player, { line: "good", fault: "none" });
 
   // A link to an app, of anybody: it shows the app, and starts nothing.
   await player.page.goto("/?app=no-such-thing");
