@@ -60,12 +60,7 @@ rig.test("a window of another size has a display of that size, and what is point
 rig.test("what the player allows is what the node sends", async () => {
   const player = await rig.player();
   await player.play({ app: "bench-noise" });
-  const choose = async (field: string, value: string): Promise<void> => {
-    await player.page.locator(`[data-field=${field}]`).selectOption(value);
-  };
-  await player.page.keyboard.press("Control+Alt+KeyM");
-  const settings = player.page.locator("[data-action=settings]");
-  await settings.click();
+  const choose = await settings(player);
   const told = (what: string, wanted: Parameters<typeof streamState>[1]) => streamState(player, wanted, what);
   await told("more than the player will allow", ({ kbps_target, fps_max }) => kbps_target > 2_000 && fps_max > 30);
 
@@ -79,6 +74,54 @@ rig.test("what the player allows is what the node sends", async () => {
   await choose("bitrate", "");
   await choose("frame-rate", "");
   await told("more again", ({ kbps_target, fps_max }) => kbps_target > 2_000 && fps_max > 30);
+});
+
+/** Opens the settings, and answers how to choose in them. */
+async function settings(player: Player): Promise<(field: string, value: string) => Promise<void>> {
+  await player.page.keyboard.press("Control+Alt+KeyM");
+  await player.page.locator("[data-action=settings]").click();
+  return async (field, value) => {
+    await player.page.locator(`[data-field=${field}]`).selectOption(value);
+  };
+}
+
+rig.test("a resolution that the player chooses is the display's, also of a larger window", async () => {
+  const player = await rig.player();
+  await player.page.setViewportSize({ width: 1440, height: 810 });
+  const { id } = await player.play({ app: "calibrate" });
+  const choose = await settings(player);
+  const display = async (): Promise<number | undefined> => (await rig.stack.edgeSession(id)).worker?.display?.height;
+  for (const [chosen, height] of [["1080", 810], ["720", 720], ["1080", 810]] as const) {
+    await choose("resolution", chosen);
+    await until(`a display of ${height} rows with up to ${chosen}`, async () => (await display()) === height, { instead: display });
+    await streamState(player, (state) => state.height <= height, "a picture that is no larger");
+  }
+  assert.equal((await rig.stack.edgeSession(id)).transport?.attachments, 1, "the player was not sent away");
+});
+
+rig.test("the data saver is kept on this device, for the next page and the next session, and on no other", async () => {
+  const player = await rig.player();
+  const { id } = await player.play({ app: "bench-noise" });
+  await settings(player);
+  await streamState(player, ({ kbps_target }) => kbps_target > 3_000, "more than the data saver allows");
+  await player.page.locator("[data-field=data-saver]").check();
+  assert.match(await player.page.locator("[data-testid=cost]").innerText(), /At most 1\.4 GB an hour/);
+  const saves = async (): Promise<void> => {
+    const state = await streamState(player, ({ limited_by }) => limited_by === "player", "the player's settings to be the limit");
+    assert.ok(state.kbps_target <= 3_000, JSON.stringify(state));
+  };
+  await saves();
+  await player.page.reload();
+  await player.enter();
+  await saves();
+  await player.end(id);
+  const { id: second } = await player.play({ app: "bench-noise" });
+  await saves();
+  await player.end(second);
+
+  const other = await rig.player();
+  await other.play({ app: "bench-noise" });
+  await streamState(other, ({ kbps_target }) => kbps_target > 3_000, "another device's player to be given more");
 });
 
 interface Counted {
