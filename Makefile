@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 export NEARLIGHT_BIN_DIR = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help play test check doctor gpu-check soak bench fuzz generate fmt images
+.PHONY: help play test check doctor gpu-check soak versions bench fuzz generate fmt images
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,6 +32,9 @@ gpu-check: ## say as JSON what a GPU of this machine can be used for, and what k
 
 soak: ## visits, jobs, histories, simulated days and the API against its document, without end; SUITE=visits, jobs, histories, days, proofs or api for one; PROOF_SEEDS=1000; SOAK_DAYS=3, SOAK_CYCLES=50, SOAK_HOURS, SOAK_SEED, SOAK_CHURN=10000, SOAK_CHURN_MINUTES=30, SOAK_SEEDS=1000
 	@scripts/soak.sh $(SUITE)
+
+versions: ## run a broker of REV=TAG with nodes of this checkout, and the other way round, in the end-to-end tests; FILES="lifecycle reattach" for some
+	@scripts/install.sh build run test && scripts/build.sh && scripts/versions.sh $(REV) $(FILES)
 
 bench: ## measure, print a table, write target/bench/report.json, fail if an aim is missed; SUITE=play for one suite; AIMS=report never to fail for one
 	@scripts/install.sh build run test && scripts/build.sh && scripts/docker.sh start && scripts/images.sh docker
