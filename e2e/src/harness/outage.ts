@@ -14,16 +14,22 @@ export function strike(stack: Stack, ledger: Postgres): number {
   return broker.pid;
 }
 
-/** Starts the database again, and waits for a broker that takes new sessions; which the player gets and ends. */
-export async function heal(stack: Stack, ledger: Postgres, player: Player, died: number): Promise<void> {
+/**
+ * Starts the database again, and waits for a broker that takes new sessions; which the player gets and ends.
+ * Seconds from the database's return until such a session is ready.
+ */
+export async function heal(stack: Stack, ledger: Postgres, player: Player, died: number): Promise<number> {
   ledger.again();
+  const back = performance.now();
   await until("a new broker that answers", async () => {
     if (stack.role("session-broker").pid === died) return false;
     return (await player.api("GET", "/v1/sessions")).status === 200;
   }, { within_ms: 90_000 });
   const next = await until("a new session", () => player.create({ app: "calibrate" }).catch(() => undefined), { within_ms: 60_000 });
   await player.reach(next.id, ["ready"]);
+  const seconds = (performance.now() - back) / 1000;
   await player.end(next.id);
+  return seconds;
 }
 
 /** Commits that are not accounted for; frames that were dropped. */
