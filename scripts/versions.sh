@@ -38,6 +38,9 @@ trap over EXIT
 build() {
     say "building $rev ($hash); its programs stay in $KEPT"
     mkdir -p "$WORK"
+    # A run that was killed left it.
+    git worktree remove --force "$WORK/tree" 2>/dev/null || true
+    rm -rf "$WORK/tree"
     git worktree prune
     git worktree add --quiet --force --detach "$WORK/tree" "$hash"
     (cd "$WORK/tree" && CARGO_TARGET_DIR=$WORK/target cargo build --release --locked --workspace --bins) \
@@ -55,11 +58,13 @@ build() {
 # real path, so links that have one elsewhere would lead back.
 mixed() {
     local program
-    MIXED=$(mktemp -d "$CACHE/versions/mixed.XXXXXX")
-    find "$NOW" -maxdepth 1 -type f -executable -exec cp --reflink=auto --target-directory "$MIXED" {} +
+    # Within a function of a condition bash does not stop at a failed command.
+    MIXED=$(mktemp -d "$CACHE/versions/mixed.XXXXXX") || die "no directory for the programs"
+    find "$NOW" -maxdepth 1 -type f -executable -exec cp --reflink=auto --target-directory "$MIXED" {} + \
+        || die "cannot copy the programs of $NOW"
     for program in "$@"; do
         [ -e "$BEFORE/$program" ] || die "$BEFORE has no $program" "Name a later revision, or build it."
-        cp --reflink=auto --remove-destination "$BEFORE/$program" "$MIXED/"
+        cp --reflink=auto --remove-destination "$BEFORE/$program" "$MIXED/" || die "cannot copy $BEFORE/$program"
     done
 }
 

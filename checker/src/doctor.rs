@@ -69,7 +69,7 @@ pub fn look(data: &Path, args: &DoctorArgs) -> Vec<Line> {
         .as_deref()
         .or_else(|| kept.map(|of| of.url.as_str()));
     let broker = match (kept, url) {
-        (Some(network), url) => network.broker(url).map(Some),
+        (Some(network), url) => network.stranger(url).map(Some),
         (None, url) => Ok(url.map(|url| Broker::new(url, ""))),
     };
     let broker = broker.map_err(|error| error.to_string());

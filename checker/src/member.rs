@@ -65,6 +65,15 @@ impl Network {
         broker_of(self.authorities.as_deref(), url, &self.token)
     }
 
+    /// A broker that is asked for what anybody may ask: it is shown no credential, whatever its address is.
+    ///
+    /// # Errors
+    /// [`Failure::Authorities`].
+    pub fn stranger(&self, url: Option<&str>) -> Result<Broker, Failure> {
+        let url = url.unwrap_or(&self.url);
+        broker_of(self.authorities.as_deref(), url, "")
+    }
+
     /// The key of the network's directory.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "restore")]
     pub backup: Option<PathBuf>,
     /// Restore a back-up onto an empty machine, and exit; also the configuration, if the file of --config is not there
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "check_config")]
     pub restore: Option<PathBuf>,
     /// Move the ledger from its file into an empty database at a postgres:// URL, and exit; no broker may run. A
     /// password comes by PGPASSWORD or a password file

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The list in a directory of recipes.
-const LIST: &str = "recipes.toml";
+pub(crate) const LIST: &str = "recipes.toml";
 
 const BUILT_IN_LIST: &str = include_str!("../../configs/jobs/recipes.toml");
 const BUILT_IN: [(&str, &str); 6] = [
@@ -89,7 +89,7 @@ struct About {
 pub fn load(dir: Option<&Path>) -> Result<RecipeList, RecipeError> {
     let mut all = BTreeMap::new();
     if let Some(dir) = dir {
-        let job = |id: &str| text_of(&dir.join(id).join("job.toml"));
+        let job = |id: &str| text_of(&job_of(dir, id));
         add(&mut all, dir, &text_of(&dir.join(LIST))?, &job)?;
     } else {
         let job = |id: &str| {
@@ -114,7 +114,7 @@ fn add(
         if !is_name(&id) {
             return Err(RecipeError::Name { path: at, id });
         }
-        let path = dir.join(&id).join("job.toml");
+        let path = job_of(dir, &id);
         let job: JobSpec = parsed(&path, &job(&id)?)?;
         if let Some(fault) = job.fault() {
             return Err(RecipeError::Fault { path, fault });
@@ -130,8 +130,13 @@ fn add(
     Ok(())
 }
 
+/// Where a directory has the job of a recipe.
+pub(crate) fn job_of(dir: &Path, id: &str) -> PathBuf {
+    dir.join(id).join("job.toml")
+}
+
 /// A directory's name, and nothing that leads elsewhere.
-fn is_name(id: &str) -> bool {
+pub(crate) fn is_name(id: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=64).contains(&id.len()) && id.bytes().all(is_part)
 }

@@ -59,6 +59,6 @@ fn of(data: &Path, args: &WitnessArgs) -> Result<(Broker, Witness), Failure> {
         Failure::NoNetwork(_) => Failure::NoLog,
         error => error,
     })?;
-    let broker = network.broker(args.url.as_deref())?;
+    let broker = network.stranger(args.url.as_deref())?;
     Ok((broker, Witness::of_member(data, &network)?))
 }

@@ -6,7 +6,7 @@
  * kill or warm.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { launchChromium } from "../harness/chromium.js";
@@ -54,11 +54,20 @@ function scratch(name: string): string {
   return mkdtempSync(join(ROOT, "target/bench/", `${name}-`));
 }
 
+/** What `loadtest` reports. One that found a fault reports all the same, and the bench fails once its figures are out. */
+function reported(args: readonly string[]): string {
+  const { status, stdout, error } = spawnSync(join(BINARIES, "loadtest"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  if (error) throw error;
+  if ((status !== 0 && status !== 1) || !stdout.trim()) throw new Error(`loadtest ended with ${status}`);
+  if (status === 1) process.exitCode = 1;
+  return stdout;
+}
+
 function create(engine: string, ledger: readonly string[], report: Report): void {
   const data = scratch(engine);
   try {
     const args = ["sessions", "--rate", String(RATE), "--seconds", String(SECONDS), "--data", data, ...ledger];
-    const said = execFileSync(join(BINARIES, "loadtest"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+    const said = reported(args);
     const measured = JSON.parse(said) as Created;
     console.log(`${engine}: ${JSON.stringify(measured.durability)}, ${measured.disk}, fdatasync ${measured.fdatasync_ms_p50} ms`);
     report.add(`broker.create_per_s_${engine}`, measured.created_per_s);
@@ -143,7 +152,7 @@ function fleet(report: Report): void {
   const data = scratch("fleet");
   try {
     const args = ["fleet", "--streams", String(STREAMS), "--data", data];
-    const said = execFileSync(join(BINARIES, "loadtest"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+    const said = reported(args);
     const measured = JSON.parse(said) as Streams;
     console.log(said);
     report.add("broker.rss_kib_per_stream", measured.rss_kib_per_stream);

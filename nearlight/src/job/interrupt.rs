@@ -36,8 +36,11 @@ impl Interrupts {
     pub(super) fn watch(broker: &Broker) -> Result<Self, ClientError> {
         let client = Client::new(broker)?;
         let wait = Arc::new(Mutex::new(Wait::Asking));
-        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        let ignored = ignored_signals();
+        let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+        let signals: SigSet = all
             .into_iter()
+            .filter(|&one| !is_in(ignored, one))
             .collect();
         let theirs = Arc::clone(&wait);
         // Threads of later have the mask of this one. Where there is none, a signal does what it always did.
@@ -63,6 +66,19 @@ impl Interrupts {
     pub(super) fn are_over(&self) {
         *locked(&self.wait) = Wait::Over;
     }
+}
+
+/// What this program was started to ignore, as `nohup` and shells' `&` have it: one that waits would get it all the same.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// Whether a mask of `/proc` has a signal: the first one is bit 0.
+fn is_in(mask: u64, signal: Signal) -> bool {
+    (mask >> (signal as i32 - 1)) & 1 == 1
 }
 
 fn locked(wait: &Mutex<Wait>) -> MutexGuard<'_, Wait> {

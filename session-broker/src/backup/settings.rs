@@ -9,6 +9,7 @@
 use super::{CONFIG, CONFIG_FILES, Manifest, checked, hash, put};
 use crate::cli::Args;
 use crate::config::Parsed;
+use crate::recipes;
 use anyhow::{Context, ensure};
 use nearlight_kit::files::write_atomic;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,6 +17,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Of the files of apps.
 const APPS: &str = "apps/";
+/// Of the jobs of recipes.
+const RECIPES: &str = "recipes/";
 
 /// A configuration as it is given to a broker.
 #[derive(Clone, Debug)]
@@ -34,8 +37,10 @@ impl Settings {
         };
         let mut files = named(&self.parsed);
         files.extend(apps(&self.parsed.apps)?);
+        files.extend(recipes(&self.parsed.jobs.recipes)?);
         files.push((CONFIG.to_owned(), file.clone()));
-        for dir in [CONFIG_FILES.to_owned(), format!("{CONFIG_FILES}{APPS}")] {
+        for dir in ["", APPS, RECIPES] {
+            let dir = format!("{CONFIG_FILES}{dir}");
             let made = std::fs::DirBuilder::new().mode(0o700).create(to.join(&dir));
             made.with_context(|| format!("cannot make {dir}"))?;
         }
@@ -69,6 +74,7 @@ pub fn restore(args: &Args, from: &Path) -> anyhow::Result<()> {
     let parsed = args.parsed(Some(&from.join(&kept)))?;
     let mut files = named(&parsed);
     files.extend(kept_apps(&manifest, &parsed.apps)?);
+    files.extend(kept_recipes(&manifest, &parsed.jobs.recipes)?);
     files.retain(|(name, _)| {
         manifest
             .files
@@ -115,6 +121,10 @@ fn named(parsed: &Parsed) -> Vec<(String, PathBuf)> {
     let given = files
         .into_iter()
         .filter(|(_, file)| !file.as_os_str().is_empty());
+    let recipes = &parsed.jobs.recipes;
+    let list = (!recipes.as_os_str().is_empty())
+        .then(|| ("jobs.recipes".to_owned(), recipes.join(recipes::LIST)));
+    let given = given.chain(list);
     let lists = parsed.jobs.prefetch.iter().enumerate();
     let lists = lists.map(|(n, file)| (format!("jobs.prefetch.{n}"), file.clone()));
     given.chain(lists).collect()
@@ -135,6 +145,28 @@ fn apps(dir: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
         }
     }
     Ok(found)
+}
+
+/// The jobs of recipes in a directory.
+fn recipes(dir: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    if dir.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let list = recipes::load(Some(dir))?;
+    let of = |id: String| (format!("{RECIPES}{id}"), recipes::job_of(dir, &id));
+    Ok(list.recipes.into_iter().map(|one| of(one.id)).collect())
+}
+
+/// Those in a back-up, and where each goes.
+fn kept_recipes(manifest: &Manifest, dir: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let prefix = format!("{CONFIG_FILES}{RECIPES}");
+    let names = manifest.files.keys();
+    let ids = names.filter_map(|name| name.strip_prefix(&prefix));
+    let to = |id: &str| {
+        ensure!(recipes::is_name(id), "{id} is no name of a recipe");
+        Ok((format!("{RECIPES}{id}"), recipes::job_of(dir, id)))
+    };
+    ids.map(to).collect()
 }
 
 /// Those in a back-up, and where each goes.

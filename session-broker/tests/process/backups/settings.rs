@@ -22,6 +22,11 @@ fn machine(root: &Path) -> PathBuf {
     std::fs::write(etc.join("turn.secret"), SECRET).unwrap();
     let rates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/examples/rates.toml");
     std::fs::copy(rates, etc.join("rates.toml")).unwrap();
+    std::fs::create_dir_all(etc.join("recipes/whisper")).unwrap();
+    let about = "[whisper]\ntitle = \"W\"\nsummary = \"S\"";
+    std::fs::write(etc.join("recipes/recipes.toml"), about).unwrap();
+    let job = etc.join("recipes/whisper/job.toml");
+    std::fs::write(job, "image = \"r.example/whisper:3\"").unwrap();
     let (root, any) = (root.display(), "127.0.0.1:0");
     let file = etc.join("broker.toml");
     let text = format!(
@@ -36,6 +41,8 @@ fn machine(root: &Path) -> PathBuf {
             requests_burst = 1234
             [rates]
             file = "{root}/etc/rates.toml"
+            [jobs]
+            recipes = "{root}/etc/recipes"
             [turn]
             urls = ["turn:turn.example.org:3478"]
             secret_file = "{root}/etc/turn.secret"

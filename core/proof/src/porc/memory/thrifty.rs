@@ -124,7 +124,8 @@ impl Seen {
 
     /// So many thousandths of a block's words, of any pass: those that save the most, as far as is known how to find them.
     /// Each is worth the steps that it takes times how often it is asked for; the least are put back and others taken,
-    /// fewer each time. Begun with none, and with a part of the block.
+    /// fewer each time. Begun with none, and with a part of the block. On blocks of more than some thousand words it does
+    /// not get as far.
     pub(crate) fn cheapest(&self, permille: usize) -> (Vec<bool>, Cost) {
         let most = self.size * permille / 1_000;
         let begun = [0, most / 2, most].map(|count| self.begun_and_bettered(count, most));
@@ -145,7 +146,7 @@ impl Seen {
             self.turn(&mut kept, false, some);
             has += some;
         }
-        let mut found = Vec::new();
+        let mut found = vec![(kept.clone(), self.cost(&kept, 200))];
         let mut some = most / 20;
         for round in 1..=60 {
             self.turn(&mut kept, true, some);
