@@ -2672,7 +2672,7 @@ export interface components {
             /** @description When it ends by itself. */
             time?: components["schemas"]["JobTime"];
             /** @description Directories that outlive it. */
-            volumes?: components["schemas"]["Volume"][];
+            volumes?: components["schemas"]["JobVolume"][];
         };
         /** @description When a job ends by itself, seconds. */
         JobTime: {
@@ -2706,6 +2706,21 @@ export interface components {
              * @default 10
              */
             stop_s: number;
+        };
+        /**
+         * @description A directory that outlives the job. It belongs to the tenant and stays on the node where the first
+         *     job that named it ran: the next ones run there, one at a time.
+         */
+        JobVolume: {
+            /** @description Its name; the next job of the tenant that names it finds what is in it. */
+            name: string;
+            /** @description Where the container has it. Absolute. */
+            path: string;
+            /**
+             * Format: int32
+             * @description Its size, MiB. One that is there grows if this is more, and never shrinks.
+             */
+            size_mib: number;
         };
         /** @description `POST /v1/checkers`: a checker comes in. */
         JoinChecker: {

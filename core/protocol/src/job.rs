@@ -261,6 +261,8 @@ pub enum ContainerRuntime {
 /// A directory that outlives the job. It belongs to the tenant and stays on the node where the first
 /// job that named it ran: the next ones run there, one at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+// Beside the one that `GET /v1/volumes` lists: names of the document are of all modules.
+#[schema(as = JobVolume)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
     /// Its name; the next job of the tenant that names it finds what is in it.

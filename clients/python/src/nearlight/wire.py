@@ -753,6 +753,26 @@ class JobTime(TypedDict, closed=True):
     """
 
 
+class JobVolume(TypedDict, closed=True):
+    """
+    A directory that outlives the job. It belongs to the tenant and stays on the node where the first
+    job that named it ran: the next ones run there, one at a time.
+    """
+
+    name: str
+    """
+    Its name; the next job of the tenant that names it finds what is in it.
+    """
+    path: str
+    """
+    Where the container has it. Absolute.
+    """
+    size_mib: int
+    """
+    Its size, MiB. One that is there grows if this is more, and never shrinks.
+    """
+
+
 class JoinChecker(TypedDict, closed=True):
     """
     `POST /v1/checkers`: a checker comes in.
@@ -3790,7 +3810,7 @@ class JobSpec(TypedDict, closed=True):
     """
     When it ends by itself.
     """
-    volumes: NotRequired[list[Volume]]
+    volumes: NotRequired[list[JobVolume]]
     """
     Directories that outlive it.
     """
