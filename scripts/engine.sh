@@ -16,10 +16,19 @@ SUPERVISOR=
 
 inside() { nsenter --net="/run/netns/$SPACE" -- "$@"; }
 
+# Its containerd dies with an engine that was killed, a moment later. One that is started before that takes it for
+# alive, waits 15 s for its socket, and gives up.
+containerd_gone() {
+    local pid tries=100
+    pid=$(cat "$DIR/exec/containerd/containerd.pid" 2>/dev/null) || return 0
+    while kill -0 "$pid" 2>/dev/null && [ $((tries -= 1)) -gt 0 ]; do sleep 0.05; done
+}
+
 supervise() {
     until [ -e "$DIR/over" ]; do
         # Its own pid file would keep the next one from starting, if another program has got the number.
         rm -f "$DIR/pid"
+        containerd_gone
         inside dockerd --data-root "$DIR/root" --exec-root "$DIR/exec" --host "$SOCKET" --pidfile "$DIR/pid" >>"$DIR/log" 2>&1 || true
     done
 }
