@@ -11,6 +11,7 @@ Rows that stay (claims, intervals, specs, labels, budgets, replicas, spent ticke
 that is over. Which tables these are is asked of the ledger itself: whatever has a `session_id` is looked at.
 """
 
+import contextlib
 import sqlite3
 import sys
 
@@ -76,7 +77,11 @@ def strangers(ledger: sqlite3.Connection) -> dict[str, str]:
 
 
 def main(path: str, what: str, *more: str) -> None:
-    ledger = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as ledger:
+        ask(ledger, what, *more)
+
+
+def ask(ledger: sqlite3.Connection, what: str, *more: str) -> None:
     # One state of it, not one for each question.
     ledger.execute("BEGIN")
     if what == "replicas":
@@ -95,4 +100,5 @@ def main(path: str, what: str, *more: str) -> None:
                 print(f"{name}: {row}")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
