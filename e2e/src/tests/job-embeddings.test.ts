@@ -49,6 +49,15 @@ rig.test("the official clients get embeddings from a job that was started for th
   const client = new OpenAI({ baseURL: base, apiKey: ticket });
   const answer = await client.embeddings.create({ model: MODEL, input: TEXTS });
   judge(answer.data.map((entry) => entry.embedding));
+  // What is beyond 256 tokens, two of which frame the text, does not count; texts of any length go together.
+  const words = (count: number): string => "word ".repeat(count);
+  const mixed = await client.embeddings.create({ model: MODEL, input: [words(300), TEXTS[0] ?? "", words(254), words(253)] });
+  const [long, eating, whole, shorter] = mixed.data.map((entry) => entry.embedding);
+  assert.ok(long && eating && whole && shorter);
+  assert.ok(Math.abs(cosine(long, whole) - 1) < 1e-6, String(cosine(long, whole)));
+  assert.ok(long.some((x, i) => Math.abs(x - (shorter[i] ?? NaN)) > 1e-6), "the last token that counts");
+  assert.ok(Math.abs(cosine(eating, answer.data[0]?.embedding ?? []) - 1) < 1e-6, "among longer ones it is what it was");
+  assert.equal(mixed.usage.prompt_tokens, 256 + 8 + 256 + 255);
   await assert.rejects(client.embeddings.create({ model: "another", input: "x" }), /there is no model `another` here/);
 
   assert.ok(existsSync(PYTHON), "set NEARLIGHT_PYTHON to a Python that has the package openai: scripts/openai.sh makes one");
