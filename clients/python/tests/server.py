@@ -47,6 +47,8 @@ class Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    # What a WebSocket is refused with, too.
+    protocol_version = "HTTP/1.1"
     server: Server
 
     def _answer(self) -> None:

@@ -52,6 +52,11 @@ export class SessionEndedError extends NearlightError {
   }
 }
 
+/** A command in a job could not be started, or nobody knows what became of it. */
+export class CommandError extends NearlightError {
+  override readonly name = "CommandError";
+}
+
 /** The problem that a refusal carries, or that it carries none. */
 export function refusal(url: string, status: number, body: unknown): NearlightError {
   return isProblem(body)

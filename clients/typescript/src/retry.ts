@@ -93,8 +93,9 @@ function unreachable(request: Request, cause: Error): UnreachableError {
 
 function isRepeatable(request: Request): boolean {
   const { method, headers, url } = request;
-  // Another endpoint ticket changes nothing.
-  return (method !== "POST" && method !== "PATCH") || headers.has("Idempotency-Key") || url.endsWith("/endpoint");
+  // Another ticket changes nothing.
+  const isTicket = /\/(endpoint|exec)$/.test(new URL(url).pathname);
+  return (method !== "POST" && method !== "PATCH") || headers.has("Idempotency-Key") || isTicket;
 }
 
 function againMs(answer: Response, attempt: number, repeatable: boolean): number | undefined {

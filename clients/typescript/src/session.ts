@@ -2,7 +2,8 @@
 
 import type { Client as Api } from "openapi-fetch";
 import { taken } from "./client.js";
-import { NearlightError, ProblemError, SessionEndedError, UnreachableError } from "./errors.js";
+import { type Exec, type Ran, run } from "./command.js";
+import { NearlightError, ProblemError, refusal, SessionEndedError, UnreachableError } from "./errors.js";
 import { lines } from "./lines.js";
 import { backoffMs, copyingFetch, pause, RETRIES, sendingFetch } from "./retry.js";
 import type { components, paths } from "./wire.js";
@@ -113,6 +114,22 @@ export class Session implements AsyncDisposable {
       if (breaks > RETRIES) throw new UnreachableError(`the log of ${this.id} breaks off; is the broker running?`);
       await pause(backoffMs(breaks), of.signal);
     }
+  }
+
+  /**
+   * Runs a command in the job, as the job's user, to its end: its status, and what it wrote. Node.js has the WebSocket that it
+   * needs since 22; before, `webSocket` is given one, such as the package `ws`.
+   */
+  async exec(command: string[], how: Exec = {}): Promise<Ran> {
+    const { tty = false, size, replica, stdin } = how;
+    const body = { command, tty, stdin: stdin !== undefined, ...(size && { size }) };
+    const params = { ...this.#path.params, ...(replica !== undefined && { query: { replica } }) };
+    const call = this.api.POST("/v1/sessions/{id}/exec", { params, body, ...(how.signal && { signal: how.signal }) });
+    const { data, error, response } = await call;
+    if (!data) throw refusal(response.url, response.status, error);
+    const base = response.url.slice(0, response.url.lastIndexOf("/v1/"));
+    const url = base.replace(/^http/, "ws") + data.path;
+    return run(url, [data.protocol, `nearlight.ticket.${data.ticket}`], how);
   }
 
   /** A file or a directory of the job, as a tar archive. Unpack it with care: it is the job's word. */

@@ -8,7 +8,9 @@ with Client() as client, client.sessions.start(job="job.toml") as session:
 
 from . import wire
 from .client import Client, Endpoint, Session, Sessions
+from .command import Ran
 from .errors import (
+    CommandError,
     ConfigError,
     ForeignAnswerError,
     NearlightError,
@@ -21,12 +23,14 @@ from .webhooks import WebhookError, verify_webhook
 
 __all__ = [
     "Client",
+    "CommandError",
     "ConfigError",
     "Endpoint",
     "ForeignAnswerError",
     "NearlightError",
     "NotReadyError",
     "ProblemError",
+    "Ran",
     "Session",
     "SessionEndedError",
     "Sessions",

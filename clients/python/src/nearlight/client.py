@@ -7,7 +7,7 @@ import os
 import secrets as random_secrets
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, cast
@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from typing_extensions import Self
 
+from . import command as commands
 from . import wire
 from .config import find_broker, read_job
 from .errors import NearlightError, NotReadyError, ProblemError, SessionEndedError, UnreachableError
@@ -22,6 +23,9 @@ from .http import RETRIES, Http, Query, backoff_s
 
 Progress = Callable[["Session"], object]
 Job = wire.JobSpec | str | os.PathLike[str]
+
+# Of a command, where nobody takes it as it comes.
+OUTPUT_BYTES_MAX = 16 << 20
 
 
 class Endpoint(NamedTuple):
@@ -270,6 +274,36 @@ class Session:
                 )
             time.sleep(backoff_s(breaks))
             breaks += 1
+
+    def exec(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes | Iterable[bytes] | None = None,
+        tty: bool = False,
+        size: tuple[int, int] | None = None,
+        replica: int | None = None,
+        on_output: commands.OnOutput | None = None,
+        output_bytes_max: int = OUTPUT_BYTES_MAX,
+    ) -> commands.Ran:
+        """Runs a command in the job, as the job's user, to its end: its status, and what it wrote.
+
+        `stdin` is its input, or pieces of it as they come; an iterable is read by a thread of its own. With `tty` it has a
+        terminal, of `size` columns and rows. `on_output` is called with `"stdout"` or `"stderr"` and bytes as they come, while
+        the command waits; then they are not kept. Without it more than `output_bytes_max` end the command. What a callback
+        raises ends it, too. Needs `pip install 'nearlight[exec]'`.
+        """
+        order: dict[str, object] = {"command": list(command), "tty": tty, "stdin": stdin is not None}
+        if size is not None:
+            order["size"] = {"cols": size[0], "rows": size[1]}
+        query: list[tuple[str, str | int]] = [] if replica is None else [("replica", replica)]
+        # Another ticket changes nothing.
+        made = self._http.request("POST", f"{self._path}/exec", query=query, json=order, repeatable=True)
+        created = cast(wire.CreatedExec, made)
+        # `ws` for http, `wss` for https.
+        url = "ws" + self._http.url.removeprefix("http") + created["path"]
+        protocols = [created["protocol"], f"nearlight.ticket.{created['ticket']}"]
+        return commands.run(url, protocols, stdin, on_output, output_bytes_max)
 
     def get_files(self, path: str) -> Iterator[bytes]:
         """A file or a directory of the job, as the bytes of a tar archive. Unpack it with care: it is the job's word."""

@@ -64,3 +64,7 @@ class SessionEndedError(NearlightError):
 
 class NotReadyError(NearlightError, TimeoutError):
     """A session was not ready in the time that its caller gave it."""
+
+
+class CommandError(NearlightError):
+    """A command in a job could not be started, or nobody knows what became of it."""

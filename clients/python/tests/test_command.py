@@ -1,0 +1,206 @@
+"""Commands in a job, against a real WebSocket server."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from nearlight import Client, CommandError, ConfigError, ProblemError, Session, UnreachableError
+from nearlight.command import run
+from server import Answer, serving
+
+PROTOCOLS = ["nearlight.exec.v1", "nearlight.ticket.abc"]
+CREATED = {
+    "ticket": "abc",
+    "path": "/v1/sessions/ses_1/exec",
+    "protocol": "nearlight.exec.v1",
+    "expires_at": 1,
+}
+VIEW = {"id": "ses_1", "title": "a", "state": {"phase": "ready"}, "labels": {}}
+Handler = Callable[[ServerConnection], None]
+
+
+@contextmanager
+def node(handler: Handler) -> Iterator[str]:
+    """A server that is one command for each WebSocket."""
+    with serve(handler, "127.0.0.1", 0, subprotocols=[Subprotocol(PROTOCOLS[0])]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/v1/sessions/ses_1/exec"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def ended(status: int) -> bytes:
+    return b"\x06" + status.to_bytes(4, "big")
+
+
+def heard(socket: ServerConnection) -> Iterator[bytes]:
+    """Its input, message by message, to the end of it."""
+    for message in socket:
+        assert isinstance(message, bytes)
+        if message == b"\x01":
+            return
+        assert message[0] == 0
+        yield message[1:]
+
+
+def test_a_command_has_its_input_and_gives_its_output_and_status() -> None:
+    seen: list[int] = []
+
+    def command(socket: ServerConnection) -> None:
+        assert socket.subprotocol == PROTOCOLS[0]
+        socket.send(b"\x08")
+        for piece in heard(socket):
+            seen.append(len(piece))
+            socket.send(b"\x02" + piece)
+        socket.send(b"\x63of a newer broker")
+        socket.send(b"\x03words")
+        socket.send(ended(7))
+
+    given = bytes(range(256)) * 500
+    with node(command) as url:
+        assert run(url, PROTOCOLS, given, None, 1 << 20) == (7, given, b"words")
+        assert run(url, PROTOCOLS, iter([b"a", b"", b"b"]), None, 1 << 20) == (7, b"ab", b"words")
+    assert max(seen) < 64 * 1024
+
+
+def test_output_is_given_as_it_comes_and_input_is_taken_as_it_comes() -> None:
+    def command(socket: ServerConnection) -> None:
+        for piece in heard(socket):
+            socket.send(b"\x02" + piece.upper())
+        socket.send(ended(0))
+
+    answers: queue.Queue[bytes] = queue.Queue()
+
+    def asks() -> Iterator[bytes]:
+        yield b"one"
+        # The next is only said once the former was answered.
+        assert answers.get() == b"ONE"
+        yield b"two"
+        assert answers.get() == b"TWO"
+
+    with node(command) as url:
+        ran = run(url, PROTOCOLS, asks(), lambda stream, piece: answers.put(piece), 1)
+    assert ran == (0, b"", b"")
+
+
+def flood(over: threading.Event) -> Handler:
+    def command(socket: ServerConnection) -> None:
+        try:
+            while True:
+                socket.send(b"\x02" + bytes(60_000))
+        except ConnectionClosed:
+            over.set()
+
+    return command
+
+
+def test_more_output_than_was_asked_for_ends_the_command() -> None:
+    over = threading.Event()
+    with node(flood(over)) as url:
+        with pytest.raises(CommandError, match=r"more than 100000 bytes.*`on_output`"):
+            run(url, PROTOCOLS, None, None, 100_000)
+        assert over.wait(60)
+
+
+def test_what_a_callback_raises_ends_the_command() -> None:
+    def stop(_stream: str, _piece: bytes) -> None:
+        raise KeyError("enough")
+
+    over = threading.Event()
+    with node(flood(over)) as url:
+        with pytest.raises(KeyError, match="enough"):
+            run(url, PROTOCOLS, None, stop, 1)
+        assert over.wait(60)
+
+
+def test_input_that_fails_is_no_end_of_input() -> None:
+    ends: list[str] = []
+
+    def command(socket: ServerConnection) -> None:
+        try:
+            for message in socket:
+                ends.append(f"kind {message[0]!r}")
+        except ConnectionClosed:
+            pass
+
+    def asks() -> Iterator[bytes]:
+        yield b"one"
+        raise OSError("the disk is gone")
+
+    with node(command) as url, pytest.raises(OSError, match="the disk is gone"):
+        run(url, PROTOCOLS, asks(), None, 1)
+    assert ends == ["kind 0"]
+
+
+@pytest.mark.parametrize(
+    ("last", "why"), [(b"\x07no such program", "no such program"), (b"\x02some", "broke off")]
+)
+def test_a_command_without_a_status_says_why(last: bytes, why: str) -> None:
+    with node(lambda socket: socket.send(last)) as url, pytest.raises(CommandError, match=why):
+        run(url, PROTOCOLS, None, None, 100)
+
+
+def problem(status: int, name: str) -> Answer:
+    body = {
+        "name": name,
+        "title": "No",
+        "status": status,
+        "detail": "Do this.",
+        "instance": "req_1",
+        "type": "x",
+    }
+    return Answer(status, body, {"Content-Type": "application/problem+json"})
+
+
+def test_a_session_asks_for_a_ticket_and_a_refusal_has_the_brokers_words() -> None:
+    # The second is refused where its WebSocket is opened, and the last one meets no broker any more.
+    refusals = [
+        problem(409, "job-not-ready"),
+        Answer(201, CREATED),
+        problem(401, "ticket-invalid"),
+        Answer(201, CREATED),
+    ]
+    with serving(*refusals) as server, Client(server.url, "nlk_test") as client:
+        session = Session(client._http, _view())
+        for name in ("job-not-ready", "ticket-invalid"):
+            with pytest.raises(ProblemError, match=r"No: Do this\.") as refused:
+                session.exec(["sh", "-c", "true"], tty=True, size=(80, 24), replica=1)
+            assert refused.value.name == name
+        server.answers.append(Answer(None))
+        with pytest.raises(UnreachableError, match="cannot open the command's WebSocket"):
+            session.exec(["true"], stdin=b"")
+    order, _, socket, plain, _ = server.asked
+    assert order.path == "/v1/sessions/ses_1/exec?replica=1"
+    assert order.body == {
+        "command": ["sh", "-c", "true"],
+        "tty": True,
+        "stdin": False,
+        "size": {"cols": 80, "rows": 24},
+    }
+    assert (socket.method, socket.path) == ("GET", CREATED["path"])
+    assert socket.headers["sec-websocket-protocol"] == "nearlight.exec.v1, nearlight.ticket.abc"
+    assert "authorization" not in socket.headers
+    assert plain.body == {"command": ["true"], "tty": False, "stdin": True}
+
+
+def _view() -> Any:
+    return VIEW
+
+
+def test_without_websockets_a_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
+    with pytest.raises(ConfigError, match=r"pip install 'nearlight\[exec\]'"):
+        run("ws://127.0.0.1:1/", PROTOCOLS, None, None, 1)
