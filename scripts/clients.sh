@@ -3,8 +3,8 @@
 #
 #   scripts/clients.sh generate   writes clients/openapi.json and the types made from it
 #   scripts/clients.sh check      fails if they are not what the built broker's document makes
-#   scripts/clients.sh test       types, lints and tests of both; needs no broker
-#   scripts/clients.sh examples   runs both examples; NEARLIGHT_URL and NEARLIGHT_TOKEN say where
+#   scripts/clients.sh test       types, lints and tests of both, as they are installed; needs no broker
+#   scripts/clients.sh examples   runs the examples of both, as they are installed; NEARLIGHT_URL and NEARLIGHT_TOKEN say where
 #
 #   NEARLIGHT_BIN_DIR             where session-broker is, if not in the release build
 . "$(dirname "$0")/lib.sh"
@@ -18,11 +18,11 @@ install() {
         say "installing the Python client's tools below $VENV"
         python3 -m venv "$VENV" || die "cannot make a Python environment" "Install it: apt-get install python3-venv"
         "$VENV/bin/pip" install --quiet "$CLIENTS/python[dev]" || die "cannot install the Python client's tools"
-        # The checkout is what is used, and every checkout has the same tools.
+        # Every checkout has the same tools, and its own package.
         "$VENV/bin/pip" uninstall --quiet --yes nearlight
         touch "$VENV/complete"
     fi
-    export PYTHONPATH=$CLIENTS/python/src PYTHONDONTWRITEBYTECODE=1
+    export PYTHONDONTWRITEBYTECODE=1
     (cd "$CLIENTS/typescript" && npm ci --no-audit --no-fund --loglevel=error >&2)
 }
 
@@ -75,23 +75,60 @@ check() {
     rm -rf "$made"
 }
 
+# packages: both packages as who installs them has them, in fresh folders: MADE/python, an environment, and MADE/js, a project.
+packages() {
+    local python wheel
+    MADE=$(mktemp -d /tmp/nearlight-packages.XXXXXX)
+    trap 'rm -rf "$MADE"' EXIT
+    say "packing and installing both clients"
+    python=$MADE/python/bin/python
+    "$VENV/bin/pip" wheel --quiet --no-deps --wheel-dir "$MADE" "$CLIENTS/python" || die "the Python package cannot be built"
+    wheel=$(echo "$MADE"/nearlight-*.whl)
+    "$VENV/bin/python" -m venv "$MADE/python"
+    "$python" -m pip install --quiet "$wheel[exec]" || die "the Python package cannot be installed"
+    # With what it asks for and nothing else.
+    (cd "$MADE" && "$python" -I -c 'import nearlight, websockets.sync.client') || die "the Python package lacks something"
+    # Behind that the tools of the tests.
+    "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$(echo "$MADE"/python/lib/python3*/site-packages)/tools.pth"
+
+    (cd "$CLIENTS/typescript" && npm pack --silent --pack-destination "$MADE" >/dev/null) || die "the TypeScript package cannot be built"
+    mkdir "$MADE/js"
+    cp -r "$CLIENTS/typescript/"{test,examples,tsconfig.json} "$MADE/js/"
+    cp -r "$CLIENTS/vectors" "$MADE/"
+    (cd "$MADE/js" && node -e 'const { devDependencies } = require(process.argv[1]);
+const dependencies = { ...devDependencies, nearlight: "file:" + process.argv[2] };
+fs.writeFileSync("package.json", JSON.stringify({ private: true, type: "module", dependencies }))' \
+        "$CLIENTS/typescript/package.json" "$(echo "$MADE"/nearlight-*.tgz)" \
+        && npm install --prefer-offline --no-audit --no-fund --loglevel=error >&2 \
+        && node_modules/.bin/tsc >&2) || die "the TypeScript package cannot be installed"
+}
+
 tests() {
     say "Python client"
-    (cd "$CLIENTS/python" && "$VENV/bin/ruff" check --quiet . && "$VENV/bin/ruff" format --quiet --check . \
-        && "$VENV/bin/mypy" && "$VENV/bin/python" -m pytest -p no:cacheprovider) || die "the Python client's tests failed"
+    (cd "$CLIENTS/python" && "$VENV/bin/ruff" check --quiet . && "$VENV/bin/ruff" format --quiet --check . && "$VENV/bin/mypy") \
+        || die "the Python client's types or lints failed"
+    # Its types are there for others, and its tests pass, wherever the checkout is.
+    (cd "$MADE" && "$VENV/bin/mypy" --config-file= --strict --cache-dir=mypy --python-executable "$MADE/python/bin/python" "$CLIENTS"/python/examples/*.py \
+        && "$MADE/python/bin/python" -m pytest -p no:cacheprovider -c "$CLIENTS/python/pyproject.toml" -o pythonpath= "$CLIENTS/python/tests") \
+        || die "the Python client's tests failed"
     say "TypeScript client"
-    (cd "$CLIENTS/typescript" && npm run --silent test) || die "the TypeScript client's tests failed"
+    (cd "$MADE/js" && node --experimental-websocket --test --enable-source-maps dist/test/*.test.js) || die "the TypeScript client's tests failed"
 }
 
 examples() {
-    "$VENV/bin/python" "$CLIENTS/python/examples/embeddings.py" || die "the Python example failed"
-    (cd "$CLIENTS/typescript" && npm run --silent build && node dist/examples/embeddings.js) || die "the TypeScript example failed"
+    local example job=$ROOT/configs/jobs/embeddings/job.toml
+    for example in embeddings exec; do
+        "$MADE/python/bin/python" "$CLIENTS/python/examples/$example.py" || die "the Python example $example failed"
+    done
+    for example in embeddings exec; do
+        node --experimental-websocket "$MADE/js/dist/examples/$example.js" "$job" || die "the TypeScript example $example failed"
+    done
 }
 
 case ${1:-} in
     generate) install && (document "$CLIENTS/openapi.json") && types "$CLIENTS" ;;
     check) install && check ;;
-    test) install && tests ;;
-    examples) install && examples ;;
+    test) install && packages && tests ;;
+    examples) install && packages && examples ;;
     *) die "usage: scripts/clients.sh generate|check|test|examples" ;;
 esac

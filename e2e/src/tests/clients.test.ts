@@ -1,6 +1,6 @@
 /**
  * The examples of the Python and the TypeScript client, as they are: each starts the embeddings job, calls it
- * with OpenAI's client, and ends it.
+ * with OpenAI's client or runs commands in it, and ends it.
  */
 
 import assert from "node:assert/strict";
@@ -21,8 +21,13 @@ rig.test("the examples of both clients run as they are", async () => {
   assert.equal(cosines.length, 2, stdout);
   for (const cosine of cosines) assert.ok(Math.abs(cosine - 0.8749) < 1e-3, stdout);
 
+  // Status, both streams, more than is kept, a terminal, and a refusal in the broker's words: the same of both.
+  const ran = stdout.split("\n").filter((line) => /^(exec|refused) /.test(line));
+  const each = ["exec 3 apple pear sorted", "exec 0 33554432 bytes", "exec 0 a terminal", "refused bad-request `command` names no program."];
+  assert.deepEqual(ran, [...each, ...each], stdout);
+
   // Whatever they started is over.
   const started = [...new Set(stderr.match(/ses_[0-9a-z]+/g))];
-  assert.equal(started.length, 2, stderr);
+  assert.equal(started.length, 4, stderr);
   for (const id of started) await rig.stack.operator.reachEnd(id);
 }, 400_000);
