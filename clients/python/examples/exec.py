@@ -1,4 +1,4 @@
-"""Starts the catalogue's embeddings job, runs commands in it, and ends it.
+"""Starts the catalogue's embeddings job, runs commands in it, copies files, and ends it.
 
 NEARLIGHT_URL and NEARLIGHT_TOKEN, or `nearlight login`, say where. Wants `nearlight[exec]`.
 """
@@ -26,6 +26,10 @@ with Client() as client, client.sessions.start(job=JOB, on_progress=show) as ses
     print("exec", ran.status, sum(sizes), "bytes")
     ran = session.exec(["sh", "-c", "test -t 1 && echo a terminal"], tty=True, size=(100, 30))
     print("exec", ran.status, ran.stdout.decode().strip())
+    # A copy of a directory, through this program and not kept by it.
+    session.exec(["sh", "-c", "mkdir /tmp/out && head -c 5000000 /dev/urandom > /tmp/out/a"])
+    session.put_files("/tmp/in", session.get_files("/tmp/out"))
+    print("exec", session.exec(["cmp", "/tmp/out/a", "/tmp/in/a"]).status, "copied")
     try:
         session.exec([""])
     except ProblemError as problem:

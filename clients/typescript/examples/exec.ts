@@ -1,5 +1,5 @@
 /**
- * Starts the catalogue's embeddings job, runs commands in it, and ends it.
+ * Starts the catalogue's embeddings job, runs commands in it, copies files, and ends it.
  * NEARLIGHT_URL and NEARLIGHT_TOKEN, or `nearlight login`, say where: `node dist/examples/exec.js JOB.TOML`; Node.js 20 wants
  * `--experimental-websocket` before that.
  */
@@ -20,6 +20,9 @@ try {
   console.log("exec", status, size, "bytes");
   const terminal = await session.exec(["sh", "-c", "test -t 1 && echo a terminal"], { tty: true, size: { cols: 100, rows: 30 } });
   console.log("exec", terminal.status, words(terminal.stdout));
+  await session.exec(["sh", "-c", "mkdir /tmp/out && head -c 5000000 /dev/urandom > /tmp/out/a"]);
+  await session.putFiles("/tmp/in", await new Response(await session.getFiles("/tmp/out")).blob());
+  console.log("exec", (await session.exec(["cmp", "/tmp/out/a", "/tmp/in/a"])).status, "copied");
   await session.exec([""]).catch((error: unknown) => {
     if (!(error instanceof ProblemError)) throw error;
     console.log("refused", error.problemName, error.problem.detail);

@@ -21,9 +21,9 @@ rig.test("the examples of both clients run as they are", async () => {
   assert.equal(cosines.length, 2, stdout);
   for (const cosine of cosines) assert.ok(Math.abs(cosine - 0.8749) < 1e-3, stdout);
 
-  // Status, both streams, more than is kept, a terminal, and a refusal in the broker's words: the same of both.
+  // Status, both streams, more than is kept, a terminal, five megabytes out and in, and a refusal in the broker's words: the same of both.
   const ran = stdout.split("\n").filter((line) => /^(exec|refused) /.test(line));
-  const each = ["exec 3 apple pear sorted", "exec 0 33554432 bytes", "exec 0 a terminal", "refused bad-request `command` names no program."];
+  const each = ["exec 3 apple pear sorted", "exec 0 33554432 bytes", "exec 0 a terminal", "exec 0 copied", "refused bad-request `command` names no program."];
   assert.deepEqual(ran, [...each, ...each], stdout);
 
   // Whatever they started is over.
