@@ -80,12 +80,12 @@ export class Path {
     private readonly samplesFile: string,
   ) {}
 
-  /** A clean path from `listen` to the node at `to`. It ends with this process. */
-  static async open(listen: number, to: number, directory: string, seed: number): Promise<Path> {
+  /** A clean path from `listen` to the node at the port `to` of the same address. It ends with this process. */
+  static async open(listen: { address: string; port: number }, to: number, directory: string, seed: number): Promise<Path> {
     const program = join(BINARIES, "loadtest");
     if (!existsSync(program)) throw new Error(`${program} is missing: build it (cargo build --release) or set NEARLIGHT_BIN_DIR`);
     const samples = join(directory, "path-samples.jsonl");
-    const args = ["path", "--listen", `127.0.0.1:${listen}`, "--to", `127.0.0.1:${to}`, "--seed", String(seed), "--samples", samples, "--stdin"];
+    const args = ["path", "--listen", `${listen.address}:${listen.port}`, "--to", `${listen.address}:${to}`, "--seed", String(seed), "--samples", samples, "--stdin"];
     const relay = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
     const path = new Path(relay, samples);
     if (!relay.stdout) throw new Error("the relay has no stdout");

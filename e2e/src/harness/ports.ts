@@ -1,5 +1,6 @@
 /** Ports that nobody has at this moment. */
 
+import { networkInterfaces } from "node:os";
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 
@@ -23,4 +24,10 @@ export function freeUdpPort(): Promise<number> {
       socket.close(() => resolve(port));
     });
   });
+}
+
+/** An address of this machine that others could reach, or the loopback's where it has none. */
+export function addressOfThisMachine(): string {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.find(({ family, internal }) => family === "IPv4" && !internal)?.address ?? "127.0.0.1";
 }

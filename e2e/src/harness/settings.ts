@@ -5,6 +5,8 @@ import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ARTEFACTS, ROOT } from "./places.js";
 
+export const LOOPBACK = "127.0.0.1";
+
 export interface StackOptions {
   /** Names the log: target/e2e/<name>.log. */
   name: string;
@@ -13,6 +15,8 @@ export interface StackOptions {
   env?: Record<string, string>;
   /** Players reach the node over a path whose conditions the test chooses; seeded with this. */
   path?: number;
+  /** The address of this machine that such a path begins at. Default: the loopback's. Firefox takes no answer of ICE that maps it to such. */
+  pathAddress?: string;
   /** What players send to the node is remembered. Not together with a path. */
   tapped?: boolean;
   /** Checkers that `nearlight up` starts beside the node. */
@@ -62,7 +66,7 @@ export function writeConfig(data: string, adminPort: number, pathPort: number, o
     "creates_burst = 1000",
     "guests_per_min = 1000",
     "guests_burst = 1000",
-    ...(pathPort === 0 ? [] : ["[edge-node.rtc]", 'advertise = ["127.0.0.1"]', `advertise_port = ${pathPort}`]),
+    ...(pathPort === 0 ? [] : ["[edge-node.rtc]", `advertise = ["${options.pathAddress ?? LOOPBACK}"]`, `advertise_port = ${pathPort}`]),
     ...(options.config ?? []),
   ];
   writeFileSync(config, `${lines.join("\n")}\n`);

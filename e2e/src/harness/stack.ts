@@ -14,7 +14,7 @@ import { Path } from "./path.js";
 import { ARTEFACTS, BINARIES, ROOT } from "./places.js";
 import { freeTcpPort, freeUdpPort } from "./ports.js";
 import { descendants, isAlive, signal, type Process } from "./processes.js";
-import { makeRoots, writeApps, writeConfig, type StackOptions } from "./settings.js";
+import { LOOPBACK, makeRoots, writeApps, writeConfig, type StackOptions } from "./settings.js";
 import { UdpTap } from "./tap.js";
 import { Hopeless, until } from "./until.js";
 
@@ -80,7 +80,7 @@ export class Stack {
         },
         { within_ms: READY_WITHIN_MS },
       );
-      if (options.path !== undefined) stack.between = await Path.open(pathPort, rtcPort, data, options.path);
+      if (options.path !== undefined) stack.between = await Path.open({ address: options.pathAddress ?? LOOPBACK, port: pathPort }, rtcPort, data, options.path);
       else if (options.tapped) stack.listening = await UdpTap.open(pathPort, rtcPort);
     } catch (error) {
       signal(stack.pid, "SIGKILL");

@@ -1,8 +1,7 @@
 /** The same in Firefox, shorter: picture, keys, pointer and sound, in VP8 where it has no H.264. */
 
 import assert from "node:assert/strict";
-import type { Session } from "../../../client-web/src/wire/types.js";
-import { launchFirefox } from "../harness/firefox.js";
+import { enter, launchFirefox, play } from "../harness/firefox.js";
 import { assertNeverBackwards } from "../harness/picture.js";
 import { Rig } from "../harness/rig.js";
 import { until } from "../harness/until.js";
@@ -10,31 +9,10 @@ import { until } from "../harness/until.js";
 const rig = Rig.forThisFile({ name: "firefox" });
 
 rig.test("Firefox plays calibrate: picture, keys, pointer, sound, reload", async () => {
-  const { browser, page, picture } = await launchFirefox();
+  const player = await launchFirefox();
+  const { browser, page, picture } = player;
   try {
-    await page.goto(rig.stack.base);
-    // The lobby makes this browser a guest; a second whoami beside its own would make it another one.
-    await until("the lobby to have made a guest", () => page.evaluate(async () => (await fetch("/v1/sessions")).ok));
-    const session = await page.evaluate(async () => {
-      const answer = await fetch("/v1/sessions", {
-        method: "POST",
-        headers: { "content-type": "application/json", "idempotency-key": crypto.randomUUID() },
-        body: JSON.stringify({ app: "calibrate" }),
-      });
-      return (await answer.json()) as Session;
-    });
-    rig.stack.remember(session.id);
-    const enter = async (): Promise<void> => {
-      await until("the page to be playing", () => page.evaluate(() => document.documentElement.dataset["phase"] === "playing"), {
-        within_ms: 90_000,
-        instead: () => page.evaluate(() => ({ ...document.documentElement.dataset })),
-      });
-      await picture.isShown();
-      await picture.watch();
-    };
-    await page.goto(rig.stack.base + session.play_path);
-    await enter();
-
+    await play(rig.stack, player, "calibrate");
     const offersH264 = await page.evaluate(() =>
       (RTCRtpReceiver.getCapabilities("video")?.codecs ?? []).some(({ mimeType, sdpFmtpLine }) => mimeType === "video/H264" && /42e01f/i.test(sdpFmtpLine ?? "")),
     );
@@ -62,7 +40,7 @@ rig.test("Firefox plays calibrate: picture, keys, pointer, sound, reload", async
     assert.ok(assertNeverBackwards(readings) > 0);
     const last = readings.at(-1)?.counter ?? 0;
     await page.reload();
-    await enter();
+    await enter(player);
     await picture.reading("the counter to go on after a reload", ({ counter }) => counter > last);
   } finally {
     await browser.close();
