@@ -10,6 +10,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, Writer};
@@ -67,23 +69,45 @@ fn filtered(filter: EnvFilter) -> impl Subscriber + for<'a> LookupSpan<'a> + Sen
     }))
 }
 
-/// Installs the metrics recorder of this process, once, and hands out what renders it. The role
-/// calls `run_upkeep` on it now and then (each scrape does it too).
+/// How often samples of histograms become counts of their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Installs the metrics recorder of this process, once, and hands out what renders it. A thread of
+/// its own keeps it small for as long as the process lives.
 ///
 /// # Panics
-/// If something else has installed a recorder, which no role does.
+/// If something else has installed a recorder, which no role does, or if no thread is to be had.
 pub fn prometheus() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            PrometheusBuilder::new()
+            let handle = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)
                 .expect("the buckets are not empty")
                 .install_recorder()
-                .expect("this is the only recorder of the process")
+                .expect("this is the only recorder of the process");
+            keep_small(handle.clone(), UPKEEP_THREAD, UPKEEP);
+            handle
         })
         .clone()
 }
+
+/// Sums up `every` so often what histograms were given. The recorder keeps each sample until then or
+/// until it is scraped, and nobody has to scrape a role: at sixty frames a second those of one
+/// session are hundreds of megabytes a day.
+fn keep_small(handle: PrometheusHandle, thread: &str, every: Duration) {
+    thread::Builder::new()
+        .name(thread.to_owned())
+        .spawn(move || {
+            loop {
+                thread::sleep(every);
+                handle.run_upkeep();
+            }
+        })
+        .expect("a thread that sleeps takes next to nothing");
+}
+
+const UPKEEP_THREAD: &str = "metrics-upkeep";
 
 /// JSON lines that start with the role, so that the logs of all roles can be read as one stream.
 struct RoleFirst {
@@ -179,5 +203,50 @@ mod test {
         let first = prometheus();
         let again = prometheus();
         assert_eq!(first.render(), again.render());
+    }
+
+    fn threads() -> Vec<String> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| {
+            // A thread may end while it is looked at.
+            std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+        });
+        names.map(|name| name.trim().to_owned()).collect()
+    }
+
+    fn resident_kib() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse().unwrap()
+    }
+
+    #[test]
+    fn samples_that_nobody_scrapes_take_no_memory() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        keep_small(recorder.handle(), "of-a-test", Duration::from_millis(1));
+        let frames = metrics::with_local_recorder(&recorder, || metrics::histogram!("frames"));
+        frames.record(1.0);
+        let before = resident_kib();
+        // 128 MiB, if each is kept.
+        for sample in 0..8 << 20 {
+            frames.record(f64::from(sample));
+            if sample % (1 << 16) == 0 {
+                thread::sleep(Duration::from_millis(4));
+            }
+        }
+        let grown = resident_kib().saturating_sub(before);
+        assert!(grown < 32 << 10, "{grown} KiB");
+    }
+
+    #[test]
+    fn a_role_s_recorder_is_kept_small() {
+        prometheus();
+        // The thread gives itself its name.
+        let patience = std::time::Instant::now() + Duration::from_secs(30);
+        while !threads().iter().any(|name| name == UPKEEP_THREAD) {
+            assert!(std::time::Instant::now() < patience, "{:?}", threads());
+            thread::yield_now();
+        }
     }
 }
