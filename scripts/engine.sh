@@ -65,6 +65,9 @@ done
 [ $# -gt 0 ] || die "usage: engine.sh [--image IMAGE]... -- COMMAND..."
 
 trap over EXIT
+# In memory: the images come and go with it, which takes a disk most of a minute.
+mkdir "$DIR/root"
+mount -t tmpfs -o mode=711 engine "$DIR/root"
 ip netns add "$SPACE"
 inside ip link set lo up
 supervise &
