@@ -77,7 +77,7 @@ async function unlessOver<T>({ stack, id, mayBeOver }: Use, what: string, attemp
     if (state.phase !== "ended" && state.phase !== "ending") return undefined;
     if (!mayBeOver) throw new Hopeless(`${what}: nobody ended ${id}, and it is over: ${JSON.stringify(state)}`);
     return { value: undefined };
-  }, { within_ms: BACK_MS, instead: () => ({ tried, log: stack.logTail(30) }) });
+  }, { within_ms: BACK_MS, every_ms: 200, instead: () => ({ tried, log: stack.logTail(30) }) });
   return done.value;
 }
 

@@ -45,12 +45,12 @@ export async function jobCycle(stack: Stack, cycle: Cycle, books: Books): Promis
   const timed = timer(books.spent);
   const id = await timed("taken", started(stack, cycle));
   books.ids.push(id);
-  await strike(stack, cycle, "created");
+  await timed("killed", strike(stack, cycle, "created"));
   const phase = await timed("ready", reached(stack, id, ["ready", "ended"]));
   let opened: Opened | undefined;
   if (phase === "ready") {
     books.ready.push(id);
-    await strike(stack, cycle, "ready");
+    await timed("killed", strike(stack, cycle, "ready"));
     const inUse = use({ stack, id, cycle, mayBeOver }, books.shelf);
     [opened] = await timed("used", Promise.all([inUse, strike(stack, cycle, "inside")]));
     for (const what of opened.done) add(books.uses, what);
