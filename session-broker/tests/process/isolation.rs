@@ -106,7 +106,7 @@ pub(crate) async fn tenant(rig: &Rig, name: &str) -> (String, String, Client) {
 }
 
 /// The same, made by that administrator where they are.
-async fn tenant_by(admin: &Client, name: &str) -> (String, String, Client) {
+pub(crate) async fn tenant_by(admin: &Client, name: &str) -> (String, String, Client) {
     let body = json!({ "name": name });
     let made = admin.post_json("/v1/tenants", &body).await;
     assert_eq!(made.status, 201, "{made:?}");

@@ -56,7 +56,7 @@ fn job_node(rig: &Rig, slots: usize) -> Node {
     }
 }
 
-async fn vet(client: &Client, node: &Node) {
+pub(crate) async fn vet(client: &Client, node: &Node) {
     let path = format!("/v1/nodes/{}/vet", node.id);
     let vetted = client.request("POST", &path, &[], "").await;
     assert_eq!(vetted.status, 204);

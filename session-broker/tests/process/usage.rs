@@ -15,6 +15,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::process::Command;
 
+mod day;
+
 /// Micro-units a second: of a slot before and after the price rises, of a core, of a GiB.
 const SLOT: [u64; 2] = [40, 50];
 const CORE: u64 = 11;
