@@ -81,8 +81,13 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether the broker was asked too often, and said nothing else of what it was asked.
+    pub(crate) fn is_of_haste(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.status == 429)
+    }
+
     /// Whether what was asked for may have been done all the same.
-    fn leaves_open(&self) -> bool {
+    pub(crate) fn leaves_open(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken(_) => true,
             Self::Foreign { status, .. } => *status >= 500 || (200..300).contains(status),
@@ -198,14 +203,24 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let key = nearlight_kit::ids::request();
-        match self.post_as(key.as_str(), path, body) {
-            Err(error) if error.leaves_open() => self.post_as(key.as_str(), path, body),
+        self.post_once_as(nearlight_kit::ids::request().as_str(), path, body)
+    }
+
+    /// The same with an Idempotency-Key that the caller knows.
+    pub(crate) fn post_once_as<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        match self.post_as(key, path, body) {
+            Err(error) if error.leaves_open() => self.post_as(key, path, body),
             outcome => outcome,
         }
     }
 
-    fn post_as<T: DeserializeOwned>(
+    /// POST with that Idempotency-Key, asked for once.
+    pub(crate) fn post_as<T: DeserializeOwned>(
         &self,
         key: &str,
         path: &str,

@@ -10,7 +10,7 @@ use crate::command::{CommandError, show};
 use crate::compose::{self, Finding, SecretSource};
 use crate::recipe;
 use crate::terminal;
-use interrupt::Interrupts;
+use interrupt::{Asked, Interrupts};
 use nearlight_protocol::api::{CreateSession, SavesWish, Session};
 use nearlight_protocol::endpoint::{CreateEndpoint, Endpoint};
 use nearlight_protocol::job::{JobFault, JobSpec};
@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 mod interrupt;
 mod wait;
 
+const SESSIONS: &str = "/v1/sessions";
 /// Largest file of a job or of a secret, bytes: several times what a broker takes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -120,16 +121,18 @@ fn launch(
         budget_micro: start.budget_micro,
         price_max: None,
     };
-    let create = || client.post_once::<Session>("/v1/sessions", &request);
     if start.detach {
-        let created = create()?;
+        let created: Session = client.post_once(SESSIONS, &request)?;
         show(broker, &created, || format!("{}\n", created.id));
         return Ok(());
     }
-    let interrupts = Interrupts::watch(broker)?;
-    let created = create()?;
-    interrupts.are_for(&created);
-    let waited = wait::until_ready(client, &created, broker);
+    let asked = Asked::new(request);
+    let interrupts = Interrupts::watch(broker, &asked)?;
+    let created = client.post_once_as(&asked.key, SESSIONS, &asked.request);
+    let waited = created.map_err(CommandError::from).and_then(|created| {
+        interrupts.are_for(&created);
+        wait::until_ready(client, &created, broker)
+    });
     interrupts.are_over();
     waited
 }

@@ -30,22 +30,12 @@ fn broker(second: Option<&'static str>) -> (String, Receiver<String>) {
             if heard.send(request.clone()).is_err() {
                 return;
             }
-            let mut send = |status: &str, kind: &str, body: &str| {
-                let head =
-                    format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\n");
-                let length = match kind {
-                    "text/event-stream" => String::new(),
-                    _ => format!("content-length: {}\r\n", body.len()),
-                };
-                // Who has gone does not read it.
-                let _ = write!(connection, "{head}{length}\r\n{body}");
-            };
             if request.starts_with("GET ") {
                 let mut events = format!("data: {}\n\n", view(r#"{"phase":"placing"}"#));
                 if let Some(state) = second {
                     events += &format!("data: {}\n\n", view(state));
                 }
-                send("200 OK", "text/event-stream", &events);
+                send(&mut connection, "200 OK", "text/event-stream", &events);
                 open.push(connection);
             } else {
                 let status = if request.starts_with("POST ") {
@@ -53,22 +43,72 @@ fn broker(second: Option<&'static str>) -> (String, Receiver<String>) {
                 } else {
                     "202 Accepted"
                 };
-                send(status, "application/json", &view(r#"{"phase":"placing"}"#));
+                say(&mut connection, status);
             }
         }
     });
     (url, requests)
 }
 
-/// The request's first line, once all of it is there.
+/// A broker that takes what it is asked for first, and answers nothing; `answers` what comes after that.
+fn late_broker(answers: bool) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (heard, requests) = sync_channel(16);
+    std::thread::spawn(move || {
+        let (first, _) = listener.accept().unwrap();
+        let request = read(&first);
+        let listener = answers.then_some(listener);
+        // Whoever asks again is refused by now, if nobody answers.
+        heard.send(request).unwrap();
+        let Some(listener) = listener else {
+            // Open for as long as the test.
+            while heard.send(String::new()).is_ok() {}
+            drop(first);
+            return;
+        };
+        while let Ok((mut connection, _)) = listener.accept() {
+            let request = read(&connection);
+            if heard.send(request.clone()).is_err() {
+                return;
+            }
+            say(
+                &mut connection,
+                if request.starts_with("POST ") {
+                    "201 Created"
+                } else {
+                    "202 Accepted"
+                },
+            );
+        }
+    });
+    (url, requests)
+}
+
+/// Answers with the session.
+fn say(connection: &mut TcpStream, status: &str) {
+    let view = view(r#"{"phase":"placing"}"#);
+    send(connection, status, "application/json", &view);
+}
+
+fn send(connection: &mut TcpStream, status: &str, kind: &str, body: &str) {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\n");
+    let length = match kind {
+        "text/event-stream" => String::new(),
+        _ => format!("content-length: {}\r\n", body.len()),
+    };
+    // Who has gone does not read it.
+    let _ = write!(connection, "{head}{length}\r\n{body}");
+}
+
+/// A request, once all of it is there.
 fn read(connection: &TcpStream) -> String {
     let mut reader = BufReader::new(connection);
-    let mut first = String::new();
-    reader.read_line(&mut first).unwrap();
-    let mut length = 0;
+    let (mut request, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
+        request += &line;
         let line = line.trim_end().to_ascii_lowercase();
         if let Some(bytes) = line.strip_prefix("content-length: ") {
             length = bytes.parse().unwrap();
@@ -77,8 +117,16 @@ fn read(connection: &TcpStream) -> String {
             break;
         }
     }
-    reader.read_exact(&mut vec![0; length]).unwrap();
-    first.trim_end().to_owned()
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    request + &String::from_utf8(body).unwrap()
+}
+
+/// The key that a request names.
+fn key_of(request: &str) -> &str {
+    let header = |line: &&str| line.to_ascii_lowercase().starts_with("idempotency-key: ");
+    let line = request.lines().find(header).expect("a key");
+    line.split(": ").nth(1).unwrap()
 }
 
 fn start(home: &tempfile::TempDir, url: &str) -> Child {
@@ -129,6 +177,40 @@ fn a_job_that_is_not_ready_has_said_its_id_and_ends_with_who_waits() {
         assert!(asked[0].starts_with("POST /v1/sessions "), "{asked:?}");
         let ended = format!("DELETE /v1/sessions/{ID} ");
         assert!(asked.last().unwrap().starts_with(&ended), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_job_whose_id_nobody_said_yet_ends_with_who_waits() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let home = tempfile::tempdir().unwrap();
+        let (url, requests) = late_broker(true);
+        let child = start(&home, &url);
+        let first = requests.recv().unwrap();
+        assert!(first.starts_with("POST /v1/sessions "), "{first}");
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        let (status, said) = over(child, String::new());
+        assert_eq!(status.code(), Some(130), "{said}");
+        assert!(said.contains(&format!("{ID} is ending")), "{said}");
+        let after: Vec<_> = requests.try_iter().collect();
+        assert_eq!(after.len(), 2, "{after:?}");
+        assert_eq!(after[0], first, "the same, with its key");
+        let ended = format!("DELETE /v1/sessions/{ID} ");
+        assert!(after[1].starts_with(&ended), "{after:?}");
+    }
+}
+
+#[test]
+fn a_job_of_which_no_broker_tells_is_named_by_its_key() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, requests) = late_broker(false);
+    let child = start(&home, &url);
+    let first = requests.recv().unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let (status, said) = over(child, String::new());
+    assert_eq!(status.code(), Some(130), "{said}");
+    for words in [key_of(&first), "session list", "session stop"] {
+        assert!(said.contains(words), "{words}: {said}");
     }
 }
 

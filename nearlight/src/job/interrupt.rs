@@ -1,25 +1,48 @@
 //! Who stops waiting for a session ends it, for nobody else would: it would run on at their cost.
 //!
 //! SIGINT, SIGTERM and SIGHUP are taken by a thread, from before the broker is asked for the session: between the question and
-//! its answer there may be a session whose id nobody here knows yet. The second one ends the program at once.
+//! its answer there may be a session whose id nobody here knows yet. So the question is asked again, with its Idempotency-Key:
+//! the answer is that session. The second signal ends the program at once.
 //!
 //! **What it does not know:** jobs; how the session is.
 
 use crate::cli::Broker;
 use crate::client::{Client, ClientError};
 use crate::terminal;
-use nearlight_protocol::api::Session;
+use nearlight_protocol::api::{CreateSession, Session};
 use nix::sys::signal::{SigSet, Signal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// As of `session exec`, and of shells: ended by Ctrl-C.
 const EXIT_INTERRUPTED: i32 = 130;
+
+/// How often the broker is asked once more which session it has started, and how long between two times.
+const TRIES_MAX: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Nothing is tried again after so long. A broker that hangs has had the time of one answer by then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the broker is asked for, and the key that stands for it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) key: String,
+    pub(super) request: CreateSession,
+}
+
+impl Asked {
+    /// With a key of its own.
+    pub(super) fn new(request: CreateSession) -> Arc<Self> {
+        let key = nearlight_kit::ids::request().to_string();
+        Arc::new(Self { key, request })
+    }
+}
 
 /// What an interrupt is about.
 #[derive(Debug)]
 enum Wait {
     /// The broker was asked for a session.
-    Asking,
+    Asking(Arc<Asked>),
     /// For the session with this id.
     For(String),
     Over,
@@ -33,21 +56,26 @@ pub(super) struct Interrupts {
 
 impl Interrupts {
     /// Takes signals from here on.
-    pub(super) fn watch(broker: &Broker) -> Result<Self, ClientError> {
+    pub(super) fn watch(broker: &Broker, asked: &Arc<Asked>) -> Result<Self, ClientError> {
         let client = Client::new(broker)?;
-        let wait = Arc::new(Mutex::new(Wait::Asking));
+        let wait = Arc::new(Mutex::new(Wait::Asking(Arc::clone(asked))));
         let ignored = ignored_signals();
         let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
         let signals: SigSet = all
             .into_iter()
             .filter(|&one| !is_in(ignored, one))
             .collect();
+        // A terminal that closes says so more than once.
+        let again: SigSet = signals
+            .iter()
+            .filter(|&one| one != Signal::SIGHUP)
+            .collect();
         let theirs = Arc::clone(&wait);
         // Threads of later have the mask of this one. Where there is none, a signal does what it always did.
         if signals.thread_block().is_ok() {
             std::thread::spawn(move || {
                 if signals.wait().is_ok() {
-                    let _ = signals.thread_unblock();
+                    let _ = again.thread_unblock();
                     let wait = locked(&theirs);
                     give_up(&client, &wait);
                     std::process::exit(EXIT_INTERRUPTED);
@@ -86,18 +114,49 @@ fn locked(wait: &Mutex<Wait>) -> MutexGuard<'_, Wait> {
 }
 
 fn give_up(client: &Client, wait: &Wait) {
-    let id = match wait {
-        Wait::Asking => {
+    match wait {
+        Wait::Asking(asked) => {
             terminal::note(
-                "whether the broker has started it is not known: nearlight session list",
+                "\nstopped by a signal: asking the broker which job it has started, to end it (once more: stop at once)",
             );
-            return;
+            match found(client, asked) {
+                Ok(session) => end(client, session.id.as_str()),
+                Err(error) => terminal::note(format_args!(
+                    "nearlight: whether a job was started is not known: {error}\n  look for it with: nearlight session list\n  \
+                     end it with: nearlight session stop ID\n  the broker knows it by the Idempotency-Key {}",
+                    asked.key
+                )),
+            }
         }
-        Wait::For(id) => id,
-        Wait::Over => return,
-    };
-    terminal::note(format_args!("\nstopped by a signal: the job ends, too"));
-    match client.delete(&format!("/v1/sessions/{id}")) {
+        Wait::For(id) => {
+            terminal::note("\nstopped by a signal: the job ends, too");
+            end(client, id);
+        }
+        Wait::Over => {}
+    }
+}
+
+/// The session that the broker has started, or starts now, for what it was asked for.
+fn found(client: &Client, asked: &Asked) -> Result<Session, ClientError> {
+    let began = Instant::now();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match client.post_as(&asked.key, super::SESSIONS, &asked.request) {
+            Err(error)
+                if (error.leaves_open() || error.is_of_haste())
+                    && tries < TRIES_MAX
+                    && began.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn end(client: &Client, id: &str) {
+    match client.delete(&format!("{}/{id}", super::SESSIONS)) {
         Ok(()) => terminal::note(format_args!("{id} is ending")),
         Err(error) => terminal::note(format_args!(
             "nearlight: {id} goes on: {error}\n  end it with: nearlight session stop {id}"
