@@ -4,7 +4,8 @@
 //! one holds hands the request on as it is, with the caller's own credentials, and the answer back. A
 //! request that was forwarded is never forwarded again (I6): whoever gets one for what it does not hold
 //! says so with `421`, and the first broker looks the holder up anew, once. What came to the first one meanwhile
-//! is answered there.
+//! is answered there. Where no answer came, what it would not do to do twice is not asked again: its holder may have
+//! done it.
 //!
 //! **Invariant.** That a holder does not answer is for those who may know of the session: to others it says no
 //! more than that there is none.
@@ -334,6 +335,12 @@ impl Api {
                 Err(error) => {
                     tracing::info!(broker = %holder, error = &error as &dyn std::error::Error,
                         "cannot forward a request");
+                    if error.leaves_open() && !is_repeatable(&head.method, head.uri.path()) {
+                        if let Subject::Session(session) = subject {
+                            region.peers.forget(session);
+                        }
+                        break;
+                    }
                 }
             }
             // It moved, or its holder is gone and another one takes over.
@@ -452,6 +459,12 @@ fn awaited(path: &str) -> Duration {
     if is_at_hand { AT_HAND } else { AWAITED }
 }
 
+/// Whether doing it twice is doing it once. A PATCH adds candidates to a set; tickets are signed and kept nowhere.
+fn is_repeatable(method: &Method, path: &str) -> bool {
+    let signs = path.ends_with("/tickets") || path.ends_with("/endpoint");
+    method.is_idempotent() || *method == Method::PATCH || (*method == Method::POST && signs)
+}
+
 /// A caller's headers as a peer gets them: a word of ours in them is ours, for the peer believes it.
 fn as_handed_on(mut headers: HeaderMap, from: Peer) -> HeaderMap {
     strip_connection(&mut headers);
@@ -477,6 +490,17 @@ pub(super) enum Unreachable {
     /// It did not answer.
     #[error(transparent)]
     Peer(#[from] PeerError),
+}
+
+impl Unreachable {
+    /// Whether it may have done what it was asked for.
+    fn leaves_open(&self) -> bool {
+        match self {
+            Self::Gone | Self::Peer(PeerError::Request(_) | PeerError::Full) => false,
+            Self::Peer(PeerError::Http(error)) => !error.is_connect(),
+            Self::Peer(PeerError::Late(_) | PeerError::Broken(_) | PeerError::Gone) => true,
+        }
+    }
 }
 
 /// A session that was given to this broker is not this broker's.
@@ -515,6 +539,27 @@ mod test {
         expected.sort_unstable();
         assert_eq!(names, expected);
         assert_eq!(headers[CLIENT], "192.0.2.1:7");
+    }
+
+    #[test]
+    fn what_makes_something_is_not_asked_for_again_where_it_may_have_been_made() {
+        for (method, tail, expected) in [
+            (Method::GET, "", true),
+            (Method::DELETE, "", true),
+            (Method::PUT, "/saves", true),
+            (Method::PATCH, "/whep/att_x", true),
+            (Method::POST, "/tickets", true),
+            (Method::POST, "/endpoint", true),
+            (Method::POST, "/watch-links", false),
+            (Method::POST, "/whep", false),
+            (Method::POST, "/exec", false),
+        ] {
+            let path = format!("/v1/sessions/ses_x{tail}");
+            assert_eq!(is_repeatable(&method, &path), expected, "{method} {path}");
+        }
+        assert!(!Unreachable::Gone.leaves_open());
+        assert!(!Unreachable::Peer(PeerError::Full).leaves_open());
+        assert!(Unreachable::Peer(PeerError::Gone).leaves_open());
     }
 
     #[test]

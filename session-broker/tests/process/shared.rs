@@ -6,9 +6,9 @@ use crate::line::Line;
 use crate::program::Program;
 use crate::rig::{admin, eventually};
 use nearlight_protocol::control::RunningSession;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use tempfile::TempDir;
 
 /// A PostgreSQL, and the brokers that share it, by name.
@@ -96,10 +96,49 @@ impl Postgres {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// Lets nobody write to a table for as long as the answer is kept; whoever would waits.
+    pub(crate) fn hold(&self, table: &str) -> Held {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
+        let mut child = Command::new(script)
+            .args(["ask", self.dir.to_str().unwrap()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        writeln!(
+            stdin,
+            "BEGIN; LOCK TABLE {table} IN SHARE MODE; SELECT 'held';"
+        )
+        .unwrap();
+        let mut said = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut said).unwrap();
+        assert_eq!(said.trim(), "held");
+        Held {
+            child,
+            stdin: Some(stdin),
+        }
+    }
+
     pub(crate) fn crash(&self) {
         let dir = self.dir.to_str().unwrap();
         Self::script(&["kill", dir]);
         Self::script(&["start", dir]);
+    }
+}
+
+/// A table that nobody writes to.
+pub(crate) struct Held {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Its transaction ends with what it reads.
+        drop(self.stdin.take());
+        self.child.wait().unwrap();
     }
 }
 

@@ -105,3 +105,27 @@ async fn a_request_on_its_way_to_the_former_holder_is_answered_where_the_session
     drop(moved);
     b.signal("-CONT").await;
 }
+
+/// Its first holder may have made it: then nobody would know of the first of two.
+#[tokio::test]
+async fn what_is_made_at_a_holder_that_answers_late_is_made_once() {
+    let Some(shared) = Shared::new() else { return };
+    let (a, b) = shared.two_that_wait().await;
+    let there = Client::guest(b.listen).await;
+    let here = at(&there, &a);
+    let mut edge = shared.edge(1, &b, &[&here, &there]).await;
+    let session = id(&there.create("demo").await);
+    edge.start_next().await;
+    reach(&here, &session, "ready").await;
+    let links = format!("{}/watch-links", path(&session));
+    let wanted = json!({ "expires_s": 600 });
+    let held = shared.postgres.hold("watch_link");
+    let late = here.post_json(&links, &wanted).await;
+    late.refused(503, "node-unreachable");
+    drop(held);
+    // What came before it is written before it.
+    let own = there.post_json(&links, &wanted).await;
+    assert_eq!(own.status, 201, "{own:?}");
+    let made = shared.postgres.ask("SELECT count(*) FROM watch_link;");
+    assert_eq!(made, "2", "what was late, and the other one's own");
+}
