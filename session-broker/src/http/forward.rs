@@ -9,32 +9,35 @@
 //!
 //! **Invariant.** That a holder does not answer is for those who may know of the session: to others it says no
 //! more than that there is none.
+//!
+//! - [`mod@subject`]: what a request is about.
+//! - [`ask`]: the question to one peer.
+
+mod ask;
+mod subject;
 
 use super::Api;
 use super::caller::{RateKey, bearer};
-use super::duties::ALIVE_WITHIN;
 use super::inside::onward;
 use super::problem::{Refusal, node_unreachable, store_failed, too_many};
 use super::serve::Peer;
 use crate::ledger::BrokerId;
-use crate::peers::{AT_HAND, AWAITED, Hub, PeerError, PeerEvent, Peers};
-use crate::probes::STEP_WITHIN;
+use crate::peers::{Hub, PeerError, PeerEvent, Peers};
 use crate::secret::{KEY_PREFIX, credential_hash};
+use ask::{Unreachable, is_repeatable};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request,
-};
+use axum::http::{Extensions, HeaderMap, HeaderName, Method, StatusCode, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use nearlight_kit::hop::{strip_connection, strip_ours};
-use nearlight_kit::problem::{ProblemResponse, REQUEST_ID_HEADER, current_request};
+use nearlight_kit::problem::{ProblemResponse, REQUEST_ID_HEADER};
 use nearlight_protocol::id::{NodeId, RequestId, SessionId};
 use nearlight_protocol::problem::ProblemType;
 use nearlight_session::lifecycle::Phase;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use subject::{Subject, subject};
 use tokio::sync::mpsc;
 
 /// Who asked the first broker: `ADDRESS:PORT`.
@@ -42,21 +45,8 @@ pub(crate) const CLIENT: HeaderName = HeaderName::from_static("x-nearlight-clien
 /// How long a request waits for a session that was given to this broker a moment ago.
 const TAKE_UP_WITHIN: Duration = Duration::from_secs(8);
 const TAKE_UP_LOOK: Duration = Duration::from_millis(10);
-/// The events of a session. Its holder pings every 15 s: past three pings it hangs, or its machine is gone.
-const EVENTS: &str = "/events";
-const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// When to try again where callers have too much under way to another broker.
 pub(super) const RETRY_AFTER_S: u32 = 1;
-/// What a connection means for itself alone (RFC 9110 section 7.6.1), and what is written anew.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// What HTTP has of the other brokers.
 #[derive(Clone, Debug)]
@@ -74,35 +64,6 @@ impl Forwarded {
     /// Whether a request is such a one.
     pub(super) fn is(extensions: &Extensions) -> bool {
         extensions.get::<Self>().is_some()
-    }
-}
-
-/// What a request is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Subject {
-    Session(SessionId),
-    WatchLink(String),
-    Node(NodeId),
-    /// A node that a checker asks: what is between brokers is not the node's fault.
-    Checked(NodeId),
-}
-
-fn subject(method: &Method, uri: &Uri) -> Option<Subject> {
-    let path = uri.path();
-    if path == "/v1/probes" || path.starts_with("/v1/probes/") {
-        let mut named = uri.query().unwrap_or_default().split('&');
-        let node = named.find_map(|of| of.strip_prefix("node="))?;
-        return node.parse().ok().map(Subject::Checked);
-    }
-    let mut parts = path.strip_prefix("/v1/")?.split('/');
-    match (parts.next()?, parts.next()?, parts.next()) {
-        ("sessions", id, _) => id.parse().ok().map(Subject::Session),
-        ("watch", token, _) => Some(Subject::WatchLink(token.to_owned())),
-        ("nodes", id, Some("probe")) if *method == Method::POST => {
-            id.parse().ok().map(Subject::Node)
-        }
-        ("nodes", id, Some("alive")) => id.parse().ok().map(Subject::Checked),
-        _ => None,
     }
 }
 
@@ -411,197 +372,10 @@ impl Api {
     }
 }
 
-impl Region {
-    /// What a peer answers to a request of somebody else.
-    pub(super) async fn ask(
-        &self,
-        holder: &BrokerId,
-        head: &request::Parts,
-        body: Bytes,
-        from: Peer,
-    ) -> Result<Response, Unreachable> {
-        let way = self.peers.way(holder).ok_or(Unreachable::Gone)?;
-        let mut request = Request::new(Body::from(body));
-        *request.method_mut() = head.method.clone();
-        *request.headers_mut() = as_handed_on(head.headers.clone(), from);
-        let within = awaited(head.uri.path());
-        let path = head.uri.path_and_query();
-        let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);
-        let client = &self.peers.client;
-        let asked = way.hand_on(client, (path, request), from.0.ip(), within);
-        let (answer, passage) = asked.await?;
-        let (mut head, body) = answer.into_parts();
-        let is_pinged = is_events(&head.headers) && path.ends_with(EVENTS);
-        HOP_BY_HOP.iter().for_each(|name| {
-            head.headers.remove(name);
-        });
-        let body = passage.body(body, is_pinged.then_some(SILENCE_MAX));
-        Ok(Response::from_parts(head, body))
-    }
-}
-
-fn is_events(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// How long a peer may take for the head of its answer.
-fn awaited(path: &str) -> Duration {
-    if path.starts_with("/v1/probes") {
-        // A node computes a leg meanwhile, and the peer waits for it.
-        return STEP_WITHIN + AWAITED;
-    }
-    if path.ends_with("/alive") {
-        return ALIVE_WITHIN + AT_HAND;
-    }
-    let is_at_hand =
-        !path.contains("/whep") && !path.ends_with("/probe") && !path.contains("/logs");
-    if is_at_hand { AT_HAND } else { AWAITED }
-}
-
-/// Whether doing it twice is doing it once. A PATCH adds candidates to a set; tickets are signed and kept nowhere.
-fn is_repeatable(method: &Method, path: &str) -> bool {
-    let signs = path.ends_with("/tickets") || path.ends_with("/endpoint");
-    method.is_idempotent() || *method == Method::PATCH || (*method == Method::POST && signs)
-}
-
-/// A caller's headers as a peer gets them: a word of ours in them is ours, for the peer believes it.
-fn as_handed_on(mut headers: HeaderMap, from: Peer) -> HeaderMap {
-    strip_connection(&mut headers);
-    strip_ours(&mut headers);
-    HOP_BY_HOP.iter().for_each(|name| {
-        headers.remove(name);
-    });
-    if let Ok(client) = HeaderValue::from_str(&from.0.to_string()) {
-        headers.insert(CLIENT, client);
-    }
-    if let Ok(id) = HeaderValue::from_str(current_request().as_str()) {
-        headers.insert(REQUEST_ID_HEADER, id);
-    }
-    headers
-}
-
-/// Why a peer was not asked.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unreachable {
-    /// It is not there any more.
-    #[error("the broker is not there")]
-    Gone,
-    /// It did not answer.
-    #[error(transparent)]
-    Peer(#[from] PeerError),
-}
-
-impl Unreachable {
-    /// Whether it may have done what it was asked for.
-    fn leaves_open(&self) -> bool {
-        match self {
-            Self::Gone | Self::Peer(PeerError::Request(_) | PeerError::Full) => false,
-            Self::Peer(PeerError::Http(error)) => !error.is_connect(),
-            Self::Peer(PeerError::Late(_) | PeerError::Broken(_) | PeerError::Gone) => true,
-        }
-    }
-}
-
 /// A session that was given to this broker is not this broker's.
 pub(super) fn not_held() -> Refusal {
     ProblemResponse::new(
         ProblemType::NotFound,
         "This broker does not hold the session.",
     )
-}
-
-#[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn a_caller_says_nothing_in_our_name_to_a_peer() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("x-nearlight-endpoint", "ses_01 web"),
-            ("x-nearlight-client", "192.0.2.9:1"),
-            ("x-nearlight-session", "ses_01"),
-            ("connection", "x-hop"),
-            ("x-hop", "1"),
-            ("te", "trailers"),
-            ("content-length", "3"),
-            ("authorization", "Bearer k"),
-        ] {
-            headers.append(name, HeaderValue::from_static(value));
-        }
-        let from = Peer("192.0.2.1:7".parse().unwrap());
-        let headers = as_handed_on(headers, from);
-        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        let id = REQUEST_ID_HEADER;
-        let mut expected = ["authorization", "x-nearlight-client", id.as_str()];
-        expected.sort_unstable();
-        assert_eq!(names, expected);
-        assert_eq!(headers[CLIENT], "192.0.2.1:7");
-    }
-
-    #[test]
-    fn what_makes_something_is_not_asked_for_again_where_it_may_have_been_made() {
-        for (method, tail, expected) in [
-            (Method::GET, "", true),
-            (Method::DELETE, "", true),
-            (Method::PUT, "/saves", true),
-            (Method::PATCH, "/whep/att_x", true),
-            (Method::POST, "/tickets", true),
-            (Method::POST, "/endpoint", true),
-            (Method::POST, "/watch-links", false),
-            (Method::POST, "/whep", false),
-            (Method::POST, "/exec", false),
-        ] {
-            let path = format!("/v1/sessions/ses_x{tail}");
-            assert_eq!(is_repeatable(&method, &path), expected, "{method} {path}");
-        }
-        assert!(!Unreachable::Gone.leaves_open());
-        assert!(!Unreachable::Peer(PeerError::Full).leaves_open());
-        assert!(Unreachable::Peer(PeerError::Gone).leaves_open());
-    }
-
-    #[test]
-    fn a_request_is_about_what_its_path_names() {
-        let subject = |method: &Method, path: &str| subject(method, &path.parse().unwrap());
-        let id = SessionId::from_parts(1, [0; 10]);
-        let node = NodeId::from_parts(1, [0; 10]);
-        let session = Some(Subject::Session(id.clone()));
-        for tail in ["", "/events", "/whep/att_x", "/"] {
-            assert_eq!(
-                subject(&Method::GET, &format!("/v1/sessions/{id}{tail}")),
-                session
-            );
-        }
-        let watch = subject(&Method::POST, "/v1/watch/secret/whep");
-        assert_eq!(watch, Some(Subject::WatchLink("secret".to_owned())));
-        let probe = format!("/v1/nodes/{node}/probe");
-        assert_eq!(
-            subject(&Method::POST, &probe),
-            Some(Subject::Node(node.clone()))
-        );
-        for path in [
-            format!("/v1/nodes/{node}/alive"),
-            format!("/v1/probes?node={node}"),
-            format!("/v1/probes/{id}/fill?a=1&node={node}"),
-        ] {
-            let checked = Some(Subject::Checked(node.clone()));
-            assert_eq!(subject(&Method::POST, &path), checked, "{path}");
-        }
-        let long = awaited("/v1/probes/x/fill");
-        assert!(long > STEP_WITHIN && awaited("/v1/nodes/x/alive") > ALIVE_WITHIN);
-        for other in [
-            "/v1/sessions",
-            "/v1/sessions/x",
-            "/v1/apps",
-            "/",
-            "/play/x",
-            "/v1/nodes/x",
-            "/v1/probes",
-            "/v1/probes/x?node=y",
-        ] {
-            assert_eq!(subject(&Method::GET, other), None, "{other}");
-        }
-    }
 }
