@@ -4,50 +4,39 @@
 //! finish; the owner stops; the ledger's writer commits what it has and closes. Sessions are not
 //! ended: they run on, and the next broker finds them in the ledger and on the edges.
 
-use crate::ahead::Ahead;
-use crate::apps::Apps;
+mod parts;
+
 use crate::budgets;
-use crate::catalogue::Catalogue;
 use crate::checks::{self, Checks};
-use crate::config::{Config, NearnessSettings};
+use crate::config::Config;
 use crate::control::{NodeListener, Terms};
 use crate::credentials;
 use crate::endpoint::{self, Jobs};
-use crate::enrol::{Registrar, Standings};
 use crate::http::{
     self, Api, Hosts, Identities, Inside, Metrics, PublicListener, Rates, Ready, Room,
     UsageQuestions,
 };
-use crate::ledger::{Ledger, Member, SqlLedger};
-use crate::nearness::{Geo, Nearness};
-use crate::node_keys::NodeKeys;
+use crate::ledger::{Ledger, Member};
 use crate::oidc::Provider;
 use crate::proxied::Proxies;
-use crate::quality::{self, Desk};
-use crate::rates;
-use crate::receipts::{Keys, Receipts};
 use crate::recipes;
 use crate::region::Joining;
 use crate::registry::Registries;
 use crate::relays::Relays;
-use crate::seal::Sealer;
 use crate::sessions::{Directory, Owner, OwnerParts, Sessions, edge_events};
 use crate::time::Clock;
 use crate::tokens::Signer;
 use crate::tunnels::Tunnels;
 use crate::upkeep::Upkeep;
-use crate::verdicts::{StakeTerms, Verdicts};
 use crate::watch::WatchLinks;
 use crate::webhooks::{self, Deliverer};
 use anyhow::Context;
 use nearlight_kit::clock::WallClock;
 use nearlight_kit::endpoint::site::Site;
-use nearlight_kit::network::Network;
-use nearlight_kit::pki::{Ca, Identity, ServerIdentity};
+use nearlight_kit::pki::ServerIdentity;
 use nearlight_kit::public_tls::PublicTls;
 use nearlight_kit::shutdown::Shutdown;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -112,28 +101,31 @@ impl Broker {
         wall: WallClock,
         wrap: impl FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>,
     ) -> anyhow::Result<Self> {
-        let metrics = metrics();
+        let metrics = parts::metrics();
         let clock = Clock::start();
-        warn_without_client(config.client_web.as_deref());
+        parts::warn_without_client(config.client_web.as_deref());
         crate::backup::whole(&config.data)?;
-        let (signer, ca, sealer) = open_keys(&config, wall)?;
-        let identity = Arc::new(ServerIdentity::new(ca.clone(), own_identity()));
+        let (signer, ca, sealer) = parts::open_keys(&config, wall)?;
+        let identity = Arc::new(ServerIdentity::new(ca.clone(), parts::own_identity()));
         let (mut joining, me) = join(&config, &identity, &signer).await?;
-        let ledger = wrap(open_ledger(&config, me, clock, shutdown).await?);
-        let apps = seed(&config, &ledger, clock).await?;
+        let ledger = wrap(parts::open_ledger(&config, me, clock, shutdown).await?);
+        let apps = parts::seed(&config, &ledger, clock).await?;
         let (mut broker, public, nodes) = listen(&config, &identity, joining.as_ref()).await?;
         broker.metrics_listen = serve_metrics(&config, metrics.clone(), shutdown).await?;
 
         let endpoint = bind_jobs(&config, &mut broker, shutdown).await?;
-        let (registrar, standings) =
-            enrolment(ca, &ledger, node_addresses(&config, broker.node_listen));
+        let (registrar, standings) = parts::enrolment(
+            ca,
+            &ledger,
+            parts::node_addresses(&config, broker.node_listen),
+        );
         let directory = Arc::new(Directory::new(config.nearness.policy.clone()));
-        let nearness = nearness(&config.nearness, clock, shutdown)?;
+        let nearness = parts::nearness(&config.nearness, clock, shutdown)?;
         let (sessions, requests) = Sessions::new(directory.clone());
         let (events, edges) = edge_events();
         let links = Arc::new(WatchLinks::open(&ledger, clock).await?);
-        let tunnels = tunnels(&config, &directory, &standings, shutdown);
-        let node_keys = node_keys(&config, &ledger, clock, shutdown).await?;
+        let tunnels = parts::tunnels(&config, &directory, &standings, shutdown);
+        let node_keys = parts::node_keys(&config, &ledger, clock, shutdown).await?;
         let owner_stop = CancellationToken::new();
         let owner = Owner::start(OwnerParts {
             ledger: ledger.clone(),
@@ -155,13 +147,13 @@ impl Broker {
         })
         .await?;
         let (routes, described) = http::routes();
-        let receipts = receipts(&config, &ledger, clock, shutdown)?;
+        let receipts = parts::receipts(&config, &ledger, clock, shutdown)?;
         let log = receipts.clone().map(|receipts| (ledger.clone(), receipts));
         let held = (node_keys.clone(), directory.clone());
         let checks = log.map(|log| Checks::new(log, held, clock, config.checks.clone()));
         let log = receipts.as_ref().zip(checks.as_ref());
-        let verdicts = log.map(|log| verdicts(&config, &ledger, log, clock));
-        let desk = desk(&directory, clock, receipts.as_ref(), shutdown);
+        let verdicts = log.map(|log| parts::verdicts(&config, &ledger, log, clock));
+        let desk = parts::desk(&directory, clock, receipts.as_ref(), shutdown);
         let api = Arc::new(Api {
             sessions,
             ledger: ledger.clone(),
@@ -171,7 +163,7 @@ impl Broker {
             sealer,
             registries: Registries::new(&config.private_registries),
             volumes_mib_max: config.volumes_mib_max,
-            webhook_networks: webhook_networks(&config),
+            webhook_networks: parts::webhook_networks(&config),
             clock,
             apps: apps.clone(),
             recipes: recipes::load(config.recipes.as_deref())?,
@@ -216,28 +208,6 @@ impl Broker {
     }
 }
 
-/// A broker without the pages serves its API all the same.
-fn warn_without_client(client_web: Option<&Path>) {
-    let Some(dir) = client_web else {
-        tracing::warn!("no `client_web`: players find no page here, only the API is served");
-        return;
-    };
-    if !dir.join("index.html").is_file() {
-        let dir = dir.display();
-        tracing::warn!(
-            "no index.html in {dir} (`client_web`): players find no page here until `make play` or a package has put it there"
-        );
-    }
-}
-
-/// The networks were checked with the configuration.
-fn webhook_networks(config: &Config) -> Arc<[Network]> {
-    let networks = config.webhook_networks.iter();
-    networks
-        .filter_map(|network| network.parse().ok())
-        .collect()
-}
-
 /// Binds the endpoint of jobs, if there is to be one.
 async fn bind_jobs(
     config: &Config,
@@ -258,31 +228,6 @@ async fn bind_jobs(
     Ok(Some((listener.for_jobs(shutdown), jobs.site(at.port()))))
 }
 
-async fn open_ledger(
-    config: &Config,
-    me: Member,
-    clock: Clock,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Arc<dyn Ledger>> {
-    let opened = SqlLedger::open(&config.ledger, me, clock, shutdown);
-    Ok(Arc::new(opened.await?))
-}
-
-/// The way to containers of jobs.
-fn tunnels(
-    config: &Config,
-    directory: &Arc<Directory>,
-    standings: &Arc<Standings>,
-    shutdown: &Shutdown,
-) -> Arc<Tunnels> {
-    Arc::new(Tunnels::new(
-        directory.clone(),
-        standings.clone(),
-        config.tunnel_address.clone(),
-        shutdown.clone(),
-    ))
-}
-
 /// Serves the endpoint of jobs, and returns what peers forward to.
 fn serve_jobs(
     endpoint: Option<(PublicListener, Site)>,
@@ -298,31 +243,6 @@ fn serve_jobs(
     }));
     shutdown.spawn(listener.run(service.clone(), shutdown.clone()));
     Some(service)
-}
-
-/// This program's meters, each with its description.
-fn metrics() -> Metrics {
-    let metrics = Metrics(nearlight_kit::telemetry::prometheus());
-    crate::metrics::describe();
-    metrics
-}
-
-/// Gives the ledger what the configuration brings: the catalogue's apps, rate cards, and the development
-/// key.
-async fn seed(
-    config: &Config,
-    ledger: &Arc<dyn Ledger>,
-    clock: Clock,
-) -> anyhow::Result<Arc<Apps>> {
-    let catalogue = Catalogue::load(config.apps.as_deref())?;
-    let apps = Apps::open(&catalogue, Ahead::load(&config.prefetch)?, ledger, clock).await?;
-    if let Some(file) = &config.rates {
-        rates::add(ledger, file, clock.unix_ms()).await?;
-    }
-    if let Some(key_file) = &config.dev_key_file {
-        credentials::add_dev_key(ledger, key_file, clock).await?;
-    }
-    Ok(Arc::new(apps))
 }
 
 /// Serves the metrics on a listener of their own, if they have one.
@@ -381,83 +301,6 @@ fn accept(
         // Nobody is left who could ask.
         owner_stop.cancel();
     });
-}
-
-/// The log of receipts, if this broker keeps one.
-fn receipts(
-    config: &Config,
-    ledger: &Arc<dyn Ledger>,
-    clock: Clock,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Option<Arc<Receipts>>> {
-    let Some(settings) = &config.log else {
-        tracing::info!(
-            "no `log.objects` or `log.dir` that brokers of this ledger share: no log of receipts"
-        );
-        return Ok(None);
-    };
-    let keys = Keys::open_in(&config.pki)?;
-    let started = Receipts::start(settings, keys, ledger, clock, shutdown);
-    Ok(Some(started.context("log.objects")?))
-}
-
-/// What receipts come to.
-fn verdicts(
-    config: &Config,
-    ledger: &Arc<dyn Ledger>,
-    (receipts, rounds): (&Arc<Receipts>, &Arc<Checks>),
-    clock: Clock,
-) -> Arc<Verdicts> {
-    let checks = &config.checks;
-    let terms = StakeTerms {
-        slash_permille: checks.slash_permille,
-        reward_micro: checks.reward_micro,
-        dispute_ms: u64::from(checks.dispute_days) * 24 * 3600 * 1000,
-    };
-    let least = usize::try_from(checks.committee).unwrap_or(usize::MAX);
-    Verdicts::new((ledger, receipts, rounds), clock, (least, terms))
-}
-
-/// The keys that nodes sign receipts with.
-async fn node_keys(
-    config: &Config,
-    ledger: &Arc<dyn Ledger>,
-    clock: Clock,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Arc<NodeKeys>> {
-    let operator = config.operator.clone();
-    let (keys, told) = NodeKeys::open(ledger.clone(), clock, operator).await?;
-    shutdown.spawn(keys.clone().keep(told, shutdown.token()));
-    Ok(keys)
-}
-
-/// Who makes receipts of sessions, as far as there is a log for them.
-fn desk(
-    directory: &Arc<Directory>,
-    clock: Clock,
-    receipts: Option<&Arc<Receipts>>,
-    shutdown: &Shutdown,
-) -> Arc<Desk> {
-    let desk = Arc::new(Desk::new(directory.clone(), clock, receipts.is_some()));
-    if let Some(receipts) = receipts {
-        let kept = quality::keep(desk.clone(), receipts.clone(), shutdown.token());
-        shutdown.spawn(kept);
-    }
-    desk
-}
-
-/// How far regions are, with the operator's file of places if there is one.
-fn nearness(
-    settings: &NearnessSettings,
-    clock: Clock,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Arc<Nearness>> {
-    let geo = settings.geoip.as_deref().map(Geo::open).transpose()?;
-    let nearness = Arc::new(Nearness::new(settings.regions.clone(), geo, clock));
-    if nearness.geo().is_some() {
-        shutdown.spawn(Geo::keep(nearness.clone(), shutdown.token()));
-    }
-    Ok(nearness)
 }
 
 /// This broker as its peers know it, and the way to them if it is not alone.
@@ -530,44 +373,4 @@ fn serve(
         );
     }
     accept(public, service, owner_stop, shutdown);
-}
-
-/// The signing key in the data directory, the CA, and the key that seals secrets, which are made if they
-/// are missing.
-fn open_keys(config: &Config, wall: WallClock) -> anyhow::Result<(Signer, Arc<Ca>, Sealer)> {
-    let data = &config.data;
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
-    let signer = Signer::open(&data.join("signing.key"))?;
-    let ca = Arc::new(Ca::ensure(&config.pki, wall)?);
-    let sealer = Sealer::open_in(&config.pki)?;
-    Ok((signer, ca, sealer))
-}
-
-/// Who the node listener is.
-fn own_identity() -> Identity {
-    Identity {
-        spiffe: "spiffe://nearlight/broker".to_owned(),
-        dns: vec!["nearlight-broker".to_owned()],
-        ips: Vec::new(),
-    }
-}
-
-/// Who signs for nodes, and what was decided about them.
-fn enrolment(
-    ca: Arc<Ca>,
-    ledger: &Arc<dyn Ledger>,
-    addresses: Vec<String>,
-) -> (Arc<Registrar>, Arc<Standings>) {
-    let standings = Arc::new(Standings::default());
-    let registrar = Registrar::new(ca, ledger.clone(), standings.clone(), addresses);
-    (Arc::new(registrar), standings)
-}
-
-/// Where nodes reach the node listener, if that is known.
-fn node_addresses(config: &Config, listen: SocketAddr) -> Vec<String> {
-    match config.node_addresses.as_slice() {
-        [] if listen.ip().is_unspecified() => Vec::new(),
-        [] => vec![listen.to_string()],
-        given => given.to_vec(),
-    }
 }
