@@ -44,6 +44,7 @@ mod fault;
 mod identity;
 mod moving;
 mod op;
+mod opening;
 mod outside;
 mod phase_row;
 mod plan;
@@ -95,6 +96,7 @@ pub use identity::{
 };
 pub use moving::{MoveError, Moved, move_file};
 pub use op::{Applied, Idempotency, Op, Readmit, Reserve, ReserveCluster};
+pub use opening::{OpenError, change_beside, copy_file};
 pub use outside::{
     DeliveryRow, Due, NOTICES_WAITING_MAX, Notice, OutsideChange, OwnerId, RegistryKnown,
     RegistryRow, WebhookRow,
@@ -117,7 +119,7 @@ pub use rows::{
 pub use share::{BrokerId, BrokerRow, Member, NotABroker};
 pub use source::LedgerAt;
 pub use stakes::{AccountRow, Amount, Move, OUTSIDE, POOL, SLASHED, Transfer, TransferRow};
-pub use store::{OpenError, SqlLedger, change_beside, copy_file};
+pub use store::SqlLedger;
 pub use usage::{
     Bill, Budgeted, CardRow, ClaimLine, Item, UsageLine, UsagePlace, UsageQuery, VolumeLine,
 };

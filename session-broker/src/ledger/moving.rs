@@ -11,7 +11,7 @@
 //! **What it does not know:** what the tables are. Both engines have made theirs by the same migrations.
 
 use super::source::{LedgerAt, Source};
-use super::{OpenError, store};
+use super::{OpenError, opening};
 use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Row};
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ pub type Moved = BTreeMap<String, i64>;
 pub async fn move_file(file: &Path, to: &LedgerAt) -> Result<Moved, MoveError> {
     let mut from = open(file).await?;
     let target = Source::new(to)?;
-    let mut to = store::open_and_migrate(&target).await?;
+    let mut to = opening::open_and_migrate(&target).await?;
     let patient = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; BEGIN;
         LOCK TABLE writer IN EXCLUSIVE MODE";
     run(&mut to, patient, "writer").await?;

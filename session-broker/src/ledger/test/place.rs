@@ -2,7 +2,7 @@
 
 use crate::ledger::LedgerAt;
 use crate::ledger::dialect::Engine;
-use crate::ledger::store::migrate;
+use crate::ledger::opening::migrate;
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::path::{Path, PathBuf};

@@ -276,7 +276,7 @@ pub(super) async fn what_ran_before_there_were_such_limits_counts(place: Place) 
         row(&runs, "NULL"),
         row(&over, "2"),
     );
-    let mut before = store::of_schema(&place.at, 37).await;
+    let mut before = opening::of_schema(&place.at, 37).await;
     let insert = sqlx::AssertSqlSafe(text);
     sqlx::raw_sql(insert).execute(&mut before).await.unwrap();
     drop(before);

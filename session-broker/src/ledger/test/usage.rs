@@ -470,7 +470,7 @@ pub(super) async fn intervals_of_the_schema_before_are_moved_with_what_is_known_
              VALUES ('{runs}', 4, '{user}', 'demo', '{node}', 2000, NULL),
                     ('{over}', 3, '{user}', 'demo', '{node}', 1000, 1500);"
     );
-    let mut before = store::of_schema(&place.at, 8).await;
+    let mut before = opening::of_schema(&place.at, 8).await;
     let insert = sqlx::AssertSqlSafe(text);
     sqlx::raw_sql(insert).execute(&mut before).await.unwrap();
     drop(before);
