@@ -26,14 +26,23 @@ pub fn volume(command: &VolumeCommand, broker: &Broker) -> Result<(), CommandErr
             let volume = found(&client, volume)?;
             client.delete(&format!("/v1/volumes/{}", volume.id))?;
             if !broker.json {
-                terminal::result(format_args!(
-                    "{} is deleted; {} wipes it at once, or as soon as it is back",
-                    volume.name, volume.node
-                ));
+                terminal::result(deleted(&volume));
             }
         }
     }
     Ok(())
+}
+
+fn deleted(volume: &Volume) -> String {
+    let (name, node) = (&volume.name, &volume.node);
+    match volume.state {
+        VolumeState::Lost => {
+            format!("{name} is deleted; {node} is shut out or has it no more, and wipes nothing")
+        }
+        VolumeState::New | VolumeState::Ready | VolumeState::Wiping => {
+            format!("{name} is deleted; {node} wipes it at once, or as soon as it is back")
+        }
+    }
 }
 
 /// The volume of an id, or the one of a name that is not being wiped.

@@ -122,6 +122,8 @@ impl Owner {
             if standing == Standing::Revoked {
                 self.end_sessions_of(&node, now, turn);
                 self.shut_out(&node, now);
+                // Whoever decided did not know what this broker was writing of the node meanwhile.
+                turn.push(Op::RevokeNode { node, at: now }, Then::Nothing);
             }
         }
     }
@@ -152,7 +154,7 @@ impl Owner {
     /// Closes a node's stream. What it still says counts for nothing.
     pub(super) fn shut_out(&mut self, node: &NodeId, now: MonoTime) {
         self.directory.set_stream(node, None);
-        self.volumes.forget_deleted(node);
+        self.volumes.shut_out(node);
         let former = self
             .fleet
             .change(node, now, |n| std::mem::replace(&mut n.link, Link::Offline));

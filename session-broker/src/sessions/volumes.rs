@@ -262,11 +262,15 @@ impl Volumes {
         }
     }
 
-    /// A node is shut out. What is deleted of it nobody can wipe, and it counts for nobody any more.
-    pub(super) fn forget_deleted(&mut self, node: &NodeId) {
+    /// A node is shut out. What is deleted of it nobody can wipe, and it counts for nobody any more; what else it has
+    /// is lost.
+    pub(super) fn shut_out(&mut self, node: &NodeId) {
         let of_node = |row: &&VolumeRow| row.node == *node && row.deleted;
         let wiped = self.rows.values().filter(of_node);
         let wiped = wiped.map(|row| row.id.clone()).collect();
+        for row in self.rows.values_mut().filter(|row| row.node == *node) {
+            row.lost = true;
+        }
         self.note(&VolumesSeen {
             wiped,
             ..VolumesSeen::default()

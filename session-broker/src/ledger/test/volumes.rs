@@ -150,8 +150,32 @@ pub(super) async fn what_is_deleted_of_a_node_that_is_shut_out_is_gone(place: Pl
         at: MonoTime(6_000),
     };
     assert_eq!(store.write(revoke).await, Applied::Done);
-    let left: Vec<VolumeId> = volumes(&store).await.into_iter().map(|v| v.id).collect();
-    assert_eq!(left, [two], "nobody has deleted the other one");
+    let left = volumes(&store).await;
+    let left: Vec<_> = left.into_iter().map(|v| (v.id, v.lost)).collect();
+    assert_eq!(
+        left,
+        [(two.clone(), true)],
+        "nobody has deleted the other one"
+    );
+    let still = VolumesSeen {
+        there: vec![two],
+        ..VolumesSeen::default()
+    };
+    let note = Op::NoteVolumes {
+        node: node.id.clone(),
+        seen: still,
+        at: MonoTime(7_000),
+    };
+    assert_eq!(store.write(note).await, Applied::Done);
+    assert!(volumes(&store).await[0].lost, "whatever it still says");
+    let lines = store.ledger.usage_lines(all()).await.unwrap();
+    let ended = |line: &UsageLine| match line {
+        UsageLine::Volume(line) => line.ended_ms,
+        UsageLine::Claim(line) => panic!("it was never acked: {line:?}"),
+    };
+    let mut ended: Vec<_> = lines.iter().map(ended).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, [Some(5), Some(6)], "until their end, and no longer");
 }
 
 pub(super) async fn a_name_is_one_volumes_and_an_owner_has_so_much(place: Place) {

@@ -224,8 +224,11 @@ pub(crate) async fn revoke(
     answers: &mut Answers,
 ) -> Result<(), StoreError> {
     let won = won(tx, REVOKE, revoked).await?;
-    let nodes = revoked.iter().map(|(_, revoke)| revoke.node_id);
-    volumes::forget_deleted(tx, nodes).await?;
+    let nodes = revoked.iter().map(|(_, revoke)| volumes::ShutOut {
+        node_id: revoke.node_id,
+        at: revoke.at,
+    });
+    volumes::shut_out(tx, &nodes.collect::<Vec<_>>()).await?;
     for (at, revoke) in revoked {
         if !won.contains(revoke.node_id) {
             answers.set(*at, Applied::Missing);

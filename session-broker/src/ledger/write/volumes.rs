@@ -61,10 +61,20 @@ const FORGET_DELETED: &str = "
     DELETE FROM volume WHERE {still volume.deleted_ms IS NOT NULL}
         AND node_id IN (SELECT r.node_id FROM {rows node_id text})";
 
+/// What it has beside that nobody gets to see again.
+const LOST_WITH_NODE: &str = "
+    UPDATE volume SET lost_ms = COALESCE(volume.lost_ms, r.at)
+    FROM {rows node_id text, at bigint}
+    WHERE volume.node_id = r.node_id AND {still volume.deleted_ms IS NULL}
+    RETURNING volume.volume_id AS lost, volume.lost_ms AS lost_ms";
+
+/// What a node that is shut out has stays lost, whatever it still says.
 const THERE: &str = "
     UPDATE volume SET lost_ms = NULL, made_ms = COALESCE(volume.made_ms, r.at)
     FROM {rows volume_id text, node_id text, at bigint}
-    WHERE volume.volume_id = r.volume_id AND volume.node_id = r.node_id";
+    WHERE volume.volume_id = r.volume_id AND volume.node_id = r.node_id
+        AND NOT EXISTS (SELECT 1 FROM node_standing s
+            WHERE s.node_id = r.node_id AND s.revoked_ms IS NOT NULL)";
 
 const LOST: &str = "
     UPDATE volume SET lost_ms = COALESCE(volume.lost_ms, r.at)
@@ -109,6 +119,7 @@ pub(in crate::ledger) const BY_KEY: &[&str] = &[
     TAKE_BACK,
     HELD_BY_OTHERS,
     FORGET_DELETED,
+    LOST_WITH_NODE,
     THERE,
     LOST,
     WIPED,
@@ -232,18 +243,20 @@ pub(super) async fn take_back(tx: &mut Tx, readmit: &Readmit) -> Result<bool, St
 }
 
 #[derive(Debug, Serialize)]
-struct ShutOut<'a> {
-    node_id: &'a str,
+pub(super) struct ShutOut<'a> {
+    pub(super) node_id: &'a str,
+    pub(super) at: i64,
 }
 
-/// What is deleted of nodes that are shut out counts for nobody any more.
-pub(super) async fn forget_deleted(
-    tx: &mut Tx,
-    nodes: impl Iterator<Item = &str>,
-) -> Result<(), StoreError> {
-    let rows: Vec<ShutOut<'_>> = nodes.map(|node_id| ShutOut { node_id }).collect();
-    tx.run(FORGET_DELETED, &rows).await?;
-    Ok(())
+/// What is deleted of nodes that are shut out counts for nobody any more, and what else they have is lost.
+pub(super) async fn shut_out(tx: &mut Tx, nodes: &[ShutOut<'_>]) -> Result<(), StoreError> {
+    tx.run(FORGET_DELETED, nodes).await?;
+    let lost = tx.ask(LOST_WITH_NODE, nodes).await?;
+    let changed = lost.iter().map(|row| Changed {
+        volume_id: row.get("lost"),
+        at: row.get("lost_ms"),
+    });
+    settle(tx, &changed.collect::<Vec<_>>()).await
 }
 
 #[derive(Debug, Serialize)]

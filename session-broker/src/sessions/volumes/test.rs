@@ -130,7 +130,7 @@ fn what_cannot_be_had_says_why() {
 }
 
 #[test]
-fn what_is_deleted_of_a_node_that_is_shut_out_counts_no_more() {
+fn what_is_deleted_of_a_node_that_is_shut_out_counts_no_more_and_the_rest_is_lost() {
     let (node, session) = (nearlight_kit::ids::node(), nearlight_kit::ids::session());
     let rows = [row("a", "x", &node), row("a", "y", &node)];
     let deleted = rows[0].id.clone();
@@ -138,8 +138,10 @@ fn what_is_deleted_of_a_node_that_is_shut_out_counts_no_more() {
     volumes.delete(&deleted);
     let fits = |volumes: &Volumes| volumes.plan(asking("a", &session), &[wanted("z", 850)]);
     assert!(matches!(fits(&volumes), Err(Lack::TooMuch { .. })));
-    volumes.forget_deleted(&node);
+    volumes.shut_out(&node);
     assert!(fits(&volumes).is_ok());
+    let left = volumes.plan(asking("a", &session), &[wanted("y", 1)]);
+    assert!(matches!(left, Err(Lack::Lost { .. })), "{left:?}");
     assert_eq!(volumes.node_of(&deleted), None);
     assert_eq!(volumes.node_of(&rows[1].id), Some(&node));
 }

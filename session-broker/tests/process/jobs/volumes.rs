@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::edge::Started;
+use crate::revocation::decide;
 use nearlight_protocol::control::{FromEdge, SessionReport};
 use nearlight_protocol::id::VolumeId;
 use nearlight_protocol::usage::{UsageEntry, UsageFacts, UsageReport};
@@ -47,6 +48,17 @@ async fn detail(client: &Client, session: &str) -> String {
         .get(&format!("/v1/sessions/{session}/placement"))
         .await;
     placement.at("/detail")
+}
+
+async fn is_offline(rig: &Rig, node: &Node) {
+    eventually("it is offline", || async {
+        let nodes = rig.admin().get("/v1/nodes").await.json();
+        let nodes = nodes["nodes"].as_array().unwrap().clone();
+        nodes
+            .iter()
+            .any(|n| n["id"] == node.id.to_string() && n["status"] == "offline")
+    })
+    .await;
 }
 
 async fn end(client: &Client, edge: &mut Edge, of: &Started) {
@@ -155,14 +167,7 @@ async fn a_job_whose_volume_is_on_a_node_that_is_full_or_away_says_so() {
     client.delete(&format!("/v1/sessions/{waiting}")).await;
     end(&client, &mut home, &busy).await;
     drop(home);
-    eventually("it is offline", || async {
-        let nodes = rig.admin().get("/v1/nodes").await.json();
-        let nodes = nodes["nodes"].as_array().unwrap().clone();
-        nodes
-            .iter()
-            .any(|n| n["id"] == node.id.to_string() && n["status"] == "offline")
-    })
-    .await;
+    is_offline(&rig, &node).await;
     let waiting = id(&ask(&client, &with_volume("cache", 64)).await);
     let away = format!("{on}, which is away");
     eventually("it waits", || async {
@@ -210,6 +215,68 @@ async fn a_volume_that_its_node_has_no_more_is_lost_and_replaced_by_nothing() {
         (grant(&next).volume, grant(&next).is_new),
         (made.volume, false)
     );
+}
+
+#[tokio::test]
+async fn a_job_whose_volume_is_on_a_node_that_never_comes_back_begins_anew_without_it() {
+    let rig = Rig::start().await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let volumes = async |name: &str| {
+        let mut home = edge(&rig, 1).await;
+        ask(&client, &with_volume(name, 64)).await;
+        let first = home.start_next().await;
+        let made = grant(&first).volume;
+        holds(&mut home, &[&made]).await;
+        is(&client, &made, "ready").await;
+        end(&client, &mut home, &first).await;
+        let node = home.node.clone();
+        drop(home);
+        is_offline(&rig, &node).await;
+        (node, made)
+    };
+    let (_, away) = Box::pin(volumes("away")).await;
+    let (revoked, lost) = Box::pin(volumes("lost")).await;
+    let mut other = edge(&rig, 2).await;
+    let waits = async |name: &str, words: &str| {
+        let waits = id(&ask(&client, &with_volume(name, 64)).await);
+        eventually(words, || async {
+            detail(&client, &waits).await.contains(words)
+        })
+        .await;
+        waits
+    };
+    let of_away = waits("away", "which is away").await;
+    let of_lost = waits("lost", "which is away").await;
+
+    // Shut out for good: who waits is told, and so is who asks now. Nobody pays for it any more.
+    assert_eq!(decide(&rig, "DELETE", &revoked, "").await, 204);
+    is(&client, &lost, "lost").await;
+    eventually("it is told", || async {
+        detail(&client, &of_lost).await.contains("`lost` is lost")
+    })
+    .await;
+    let refused = ask(&client, &with_volume("lost", 64)).await;
+    refused.refused(400, "bad-request");
+    let usage = client.get("/v1/usage?limit=200").await;
+    let usage: UsageReport = serde_json::from_str(&usage.body).unwrap();
+    let of = |volume: &VolumeId| {
+        let is_its =
+            |entry: &&UsageEntry| entry.volume.as_ref().is_some_and(|v| v.volume == *volume);
+        usage.entries.iter().find(is_its).unwrap().ended_unix_ms
+    };
+    assert!(of(&lost).is_some() && of(&away).is_none(), "{usage:?}");
+
+    // Either is given up by whoever had it, and the job that waits begins with an empty one.
+    for (volume, session) in [(&lost, &of_lost), (&away, &of_away)] {
+        let path = format!("/v1/volumes/{volume}");
+        assert_eq!(client.delete(&path).await.status, 202);
+        let started = other.start_next().await;
+        assert_eq!(started.start.session.to_string(), *session);
+        assert!(grant(&started).is_new && grant(&started).volume != *volume);
+    }
+    assert_eq!(state_of(&client, &away).await, "wiping", "if it comes back");
+    let gone = client.get(&format!("/v1/volumes/{lost}")).await;
+    gone.refused(404, "not-found");
 }
 
 #[tokio::test]
