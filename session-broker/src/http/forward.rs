@@ -200,7 +200,7 @@ impl Api {
         region: &Region,
         subject: &Subject,
         from: Peer,
-        is_forwarded: bool,
+        is_anew: bool,
     ) -> Result<Option<BrokerId>, Refusal> {
         let session = match subject {
             Subject::Node(node) | Subject::Checked(node) => {
@@ -223,11 +223,11 @@ impl Api {
         if self.sessions.directory().session(&session).is_some() {
             return Ok(None);
         }
-        if let Some(holder) = region.peers.holder(&session).filter(|_| !is_forwarded) {
+        if let Some(holder) = region.peers.holder(&session).filter(|_| !is_anew) {
             return Ok(Some(holder));
         }
         // A guess costs its address, before it costs us.
-        if !is_forwarded {
+        if !is_anew {
             self.within_rate(RateKey::of(from))?;
         }
         let found = self.ledger.session(session.clone()).await;
@@ -308,7 +308,9 @@ impl Api {
             if let Subject::Session(session) = subject {
                 region.peers.forget(session);
             }
-            match self.holder(region, subject, from, false).await? {
+            // Whose a link's session was is what this broker remembers of the session, not of the link.
+            let is_anew = matches!(subject, Subject::WatchLink(_));
+            match self.holder(region, subject, from, is_anew).await? {
                 Some(next) => holder = next,
                 // Its holder is gone, which is no doing of its own.
                 None if matches!(subject, Subject::Checked(_)) => break,

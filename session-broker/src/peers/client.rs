@@ -27,8 +27,9 @@ use tower_service::Service;
 
 /// The name in every broker's certificate.
 const NAME: &str = "nearlight-broker";
-/// From nothing to TLS. A peer is in the same region.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// From nothing to TLS. A peer is in the same region. Less than an answer may take, so that of a peer that is not there it
+/// is known that it cannot have got a request.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// To the head of an answer that the peer has at hand: past it the peer hangs.
 pub(crate) const AT_HAND: Duration = Duration::from_secs(3);
 /// To the head of an answer for which the peer waits itself: an edge's takes up to 10 s.

@@ -78,10 +78,12 @@ fn awaited(path: &str) -> Duration {
     if is_at_hand { AT_HAND } else { AWAITED }
 }
 
-/// Whether doing it twice is doing it once. A PATCH adds candidates to a set; tickets are signed and kept nowhere.
+/// Whether doing it twice is doing it once. A PATCH adds candidates to a set; tickets and nonces are signed and kept
+/// nowhere; a sample of quality takes the place of the one before.
 pub(super) fn is_repeatable(method: &Method, path: &str) -> bool {
-    let signs = path.ends_with("/tickets") || path.ends_with("/endpoint");
-    method.is_idempotent() || *method == Method::PATCH || (*method == Method::POST && signs)
+    let twice_is_once = ["/tickets", "/endpoint", "/alive", "/quality"];
+    let is_post = *method == Method::POST && twice_is_once.iter().any(|end| path.ends_with(end));
+    method.is_idempotent() || *method == Method::PATCH || is_post
 }
 
 /// A caller's headers as a peer gets them: a word of ours in them is ours, for the peer believes it.
@@ -161,6 +163,7 @@ mod test {
             (Method::PATCH, "/whep/att_x", true),
             (Method::POST, "/tickets", true),
             (Method::POST, "/endpoint", true),
+            (Method::POST, "/quality", true),
             (Method::POST, "/watch-links", false),
             (Method::POST, "/whep", false),
             (Method::POST, "/exec", false),
