@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 static SICK: AtomicBool = AtomicBool::new(false);
+static CALM: AtomicBool = AtomicBool::new(false);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -144,6 +145,11 @@ fn act(verb: &str, rest: &str) -> String {
         "exit" => std::process::exit(rest.parse().unwrap()),
         "hog" => hog(),
         "burn" => burn(rest.parse().unwrap()),
+        "scorch" => scorch().to_string(),
+        "calm" => {
+            CALM.store(true, Ordering::Relaxed);
+            String::new()
+        }
         "keep" => keep(rest.parse().unwrap()),
         "read" => said(fs::read_to_string(format!("/{rest}"))),
         "touch" => said(fs::write(format!("/{rest}"), "x").map(|()| "wrote".to_owned())),
@@ -173,6 +179,19 @@ fn burn(ms: u64) -> String {
         std::hint::spin_loop();
     }
     used().as_millis().to_string()
+}
+
+/// Computes on every core that there is until it is told to be calm; on how many.
+fn scorch() -> usize {
+    let cores = nix::sched::sched_getaffinity(nix::unistd::Pid::this()).unwrap();
+    let all = (0..nix::sched::CpuSet::count()).filter(|core| cores.is_set(*core).unwrap());
+    let spin = || {
+        while !CALM.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+    };
+    all.map_while(|_| std::thread::Builder::new().spawn(spin).ok())
+        .count()
 }
 
 /// Has so much memory from now on, MiB.

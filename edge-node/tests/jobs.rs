@@ -8,6 +8,8 @@ mod clusters;
 mod direct;
 #[path = "jobs/gvisor.rs"]
 mod gvisor;
+#[path = "jobs/hostile.rs"]
+mod hostile;
 #[path = "jobs/kept.rs"]
 mod kept;
 #[path = "jobs/lying_registry.rs"]

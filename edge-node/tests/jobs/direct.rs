@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The status and the body of what a caller is answered.
-async fn call(at: SocketAddr, session: &SessionId, ticket: &str) -> (u16, String) {
+pub(super) async fn call(at: SocketAddr, session: &SessionId, ticket: &str) -> (u16, String) {
     let host = session.as_str().replace('_', "-");
     let request = format!(
         "GET /env HTTP/1.1\r\nHost: {host}.localhost\r\nAuthorization: Bearer {ticket}\r\nConnection: close\r\n\r\n"

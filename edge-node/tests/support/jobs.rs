@@ -33,6 +33,13 @@ pub async fn site() -> Option<Site> {
     Some(Site::new("docker").await)
 }
 
+/// Held by a test that has all mounts of this host, and by one that looks at when the disks of its jobs are gone.
+pub fn alone() -> fs::File {
+    let file = fs::File::create(std::env::temp_dir().join("nearlight-test-mounts")).unwrap();
+    file.lock().unwrap();
+    file
+}
+
 /// The image of `job_program` with a user of its own, or of none; made once for each build of it.
 pub fn image(user: Option<&str>) -> String {
     let program = example("job_program");
