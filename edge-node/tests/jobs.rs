@@ -16,6 +16,8 @@ mod kept;
 mod lying_registry;
 #[path = "jobs/pull.rs"]
 mod pull;
+#[path = "jobs/sandbox.rs"]
+mod sandbox;
 mod support;
 #[path = "jobs/walls.rs"]
 mod walls;

@@ -250,14 +250,17 @@ impl Driver {
             reason: EndReason::Internal,
             detail: format!("cannot write the job's record: {error}"),
         };
-        self.write_record().await.map_err(internal)?;
-        let lacks = match &self.host.jobs {
-            Some(jobs) => jobs.lacks(&self.record.spec),
-            None => Some("this node takes no jobs".to_owned()),
+        let refused = |detail: String| Ending {
+            reason: EndReason::RuntimeFailed,
+            detail,
         };
-        if let Some(detail) = lacks {
-            let reason = EndReason::RuntimeFailed;
-            return Err(Ending { reason, detail });
+        // Nothing is written down of what there is nothing to take apart of: the next agent would look for a job.
+        let Some(jobs) = &self.host.jobs else {
+            return Err(refused("this node takes no jobs".to_owned()));
+        };
+        self.write_record().await.map_err(internal)?;
+        if let Some(detail) = jobs.lacks(&self.record.spec) {
+            return Err(refused(detail));
         }
         self.spawn_fetch();
         Ok(())
