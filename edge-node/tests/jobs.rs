@@ -14,6 +14,8 @@ mod hostile;
 mod kept;
 #[path = "jobs/lying_registry.rs"]
 mod lying_registry;
+#[path = "jobs/names.rs"]
+mod names;
 #[path = "jobs/pull.rs"]
 mod pull;
 #[path = "jobs/sandbox.rs"]

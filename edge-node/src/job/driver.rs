@@ -242,6 +242,7 @@ impl Driver {
             self.sweep(&container).await;
             self.open_inside(&container);
             self.spawn_wait(&container);
+            self.recall_names();
             self.spawn_refresh(Duration::ZERO);
             return Ok(());
         }

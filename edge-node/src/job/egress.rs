@@ -2,7 +2,8 @@
 //!
 //! A job that may reach a list of names gets their addresses in its /etc/hosts, so that it needs no resolver,
 //! and none is reached. The same addresses are in its rules. Names are looked up again now and then: new
-//! addresses are added, old ones stay for connections that use them, up to a bound.
+//! addresses are added, old ones stay for connections that use them, up to a bound. The next agent takes them up from
+//! that file: while no resolver answers it, the job keeps what it had.
 //!
 //! **Invariant.** No rule lets anything pass to a private, shared, link-local, loopback, multicast or reserved
 //! address (RFC 6890), whatever a list, or a resolver that lies, says. Whatever no rule lets pass is dropped.
@@ -96,6 +97,18 @@ impl Reach {
             }
         }
         is_new
+    }
+
+    /// Takes up the addresses that an earlier agent has found, from the /etc/hosts that it has given the job.
+    pub(crate) fn recall(&mut self, hosts: &str) {
+        // The newest are its first.
+        for line in hosts.lines().rev() {
+            if let Some((address, name)) = line.split_once('\t')
+                && let (Ok(address), Some((_, known))) = (address.parse(), self.names.get_mut(name))
+            {
+                add(known, std::iter::once(IpAddr::V4(address)));
+            }
+        }
     }
 
     /// The job's /etc/hosts.
@@ -247,6 +260,27 @@ mod test {
         }
         assert_eq!(known.len(), EGRESS_ADDRESSES_MAX);
         assert_eq!(known[0], Ipv4Addr::new(203, 0, 113, 254));
+    }
+
+    #[test]
+    fn what_an_agent_has_found_the_next_one_takes_up_and_no_more() {
+        let container = Ipv4Addr::new(10, 231, 0, 2);
+        let entries = ["pypi.org:443", "quay.io:443", "r0:80"];
+        let mut reach = allow(&entries);
+        for (name, address) in [("pypi.org", 9), ("quay.io", 7), ("pypi.org", 8)] {
+            let (_, addresses) = reach.names.get_mut(name).unwrap();
+            add(
+                addresses,
+                std::iter::once(IpAddr::from([203, 0, 113, address])),
+            );
+        }
+        let hosts = reach.hosts(container, "job");
+        let mut next = allow(&entries);
+        next.recall(&format!(
+            "{hosts}10.231.0.3\tr0\n203.0.113.1\tother.org\n?\n"
+        ));
+        assert_eq!(next, reach);
+        assert_eq!(next.hosts(container, "job"), hosts);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use nearlight_protocol::app::{AppSpec, DisplayMode, Launch, Needs, Shelf, Time};
 use nearlight_protocol::id::SessionId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,13 @@ pub struct Site {
     pub runtime: &'static str,
     /// The engine's socket, if it is not the usual one.
     pub engine: Option<PathBuf>,
+    /// What its agents have in place of this host's /etc/hosts, if they do.
+    names: Option<PathBuf>,
 }
+
+/// Runs an agent with another /etc/hosts. What it mounts elsewhere the host has, too, where that is asked for.
+const WITH_NAMES: &str = r#"mount --make-private "$(findmnt -n -o TARGET -T /etc/hosts)" &&
+    mount --bind "$0" /etc/hosts && exec "$@""#;
 
 /// A running agent; killed when it is dropped.
 pub struct Agent {
@@ -48,7 +55,42 @@ impl Site {
             config: String::new(),
             runtime,
             engine: None,
+            names: None,
         }
+    }
+
+    /// Gives the agents that are started from now on another file in place of this host's /etc/hosts. It is written in
+    /// place.
+    pub fn own_names(&mut self) -> PathBuf {
+        let (names, run) = (self.dir.path().join("names"), self.run());
+        std::fs::write(&names, "").unwrap();
+        std::fs::create_dir(&run).unwrap();
+        // The engine has to find what they mount there.
+        mount(&[OsStr::new("--bind"), run.as_os_str(), run.as_os_str()]);
+        mount(&[OsStr::new("--make-shared"), run.as_os_str()]);
+        self.names = Some(names.clone());
+        names
+    }
+
+    /// Undoes that, once nothing is mounted there any more.
+    pub fn no_names(&mut self) {
+        self.names = None;
+        let unmounted = Command::new("umount").arg(self.run()).status().unwrap();
+        assert!(unmounted.success(), "something is mounted there");
+    }
+
+    fn program(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_edge-node");
+        let Some(names) = &self.names else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--propagation", "unchanged"])
+            .args(["sh", "-c", WITH_NAMES])
+            .arg(names)
+            .arg(program);
+        command
     }
 
     pub fn data(&self) -> PathBuf {
@@ -67,7 +109,7 @@ impl Site {
             self.runtime, self.config
         );
         std::fs::write(&config, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_edge-node"));
+        let mut command = self.program();
         if let Some(engine) = &self.engine {
             command.env("DOCKER_HOST", format!("unix://{}", engine.display()));
         }
@@ -204,6 +246,11 @@ impl Drop for Site {
             }
         }
     }
+}
+
+fn mount(args: &[&OsStr]) {
+    let mounted = Command::new("mount").args(args).status().unwrap();
+    assert!(mounted.success(), "{args:?}");
 }
 
 /// An app that waits to be ended, in the image of the tests.

@@ -215,6 +215,14 @@ impl Driver {
         });
     }
 
+    /// What an earlier agent knew of names; a file that is not there says nothing.
+    pub(super) fn recall_names(&mut self) {
+        if self.reach.has_names() {
+            let hosts = std::fs::read_to_string(space::hosts(&self.record.dir));
+            self.reach.recall(&hosts.unwrap_or_default());
+        }
+    }
+
     /// After a while, looks names up again and puts the job's rules in order.
     pub(super) fn spawn_refresh(&mut self, after: Duration) {
         let (host, record) = (self.host.clone(), self.record.clone());
