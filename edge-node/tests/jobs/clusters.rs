@@ -12,10 +12,14 @@ use support::node::Site;
 
 /// A job of three that meet on the first one's port, and then serve.
 fn meeting() -> JobSpec {
+    meeting_of(3)
+}
+
+fn meeting_of(replicas: u32) -> JobSpec {
     let mut spec = served();
     spec.command = ["meet", "8000"].map(str::to_owned).into();
     spec.cluster = Some(Cluster {
-        replicas: 3,
+        replicas,
         rendezvous_port: 29_500,
         head_command: Vec::new(),
         on_failure: OnFailure::End,
@@ -23,21 +27,27 @@ fn meeting() -> JobSpec {
     spec
 }
 
-/// Three sessions, the first of which is the cluster's.
-fn sessions() -> [SessionId; 3] {
+/// So many sessions, the first of which is the cluster's.
+fn sessions<const N: usize>() -> [SessionId; N] {
     std::array::from_fn(|_| nearlight_kit::ids::session())
 }
 
 /// Orders one of them; it is acked.
-async fn order(
+async fn order(site: &Site, edge: &mut Attached, at: (usize, u64), all: &[SessionId], rank: u32) {
+    order_again(site, edge, at, (all, 0), rank).await;
+}
+
+/// The same, of a later run of the cluster.
+async fn order_again(
     site: &Site,
     edge: &mut Attached,
     (slot, epoch): (usize, u64),
-    all: &[SessionId; 3],
+    (all, run): (&[SessionId], u32),
     rank: u32,
 ) {
     let session = &all[rank as usize];
-    let spec = meeting();
+    let of = u32::try_from(all.len()).unwrap();
+    let spec = meeting_of(of);
     let mut order = support::jobs::start(
         &site.broker,
         session,
@@ -49,9 +59,9 @@ async fn order(
     };
     start.replica = Some(Replica {
         cluster: all[0].clone(),
-        run: 0,
+        run,
         rank,
-        of: 3,
+        of,
     });
     assert_eq!(edge.done(order).await, AckOutcome::Done);
 }
@@ -112,7 +122,7 @@ async fn three_replicas_on_two_nodes_of_one_engine_start_together_and_meet() {
     assert!(!engine(&edge).is_empty());
     assert_eq!(engine(&edge), engine(&far), "they are one site");
 
-    let all = sessions();
+    let all = sessions::<3>();
     order(&site, &mut edge, (0, 1), &all, 0).await;
     order(&site, &mut edge, (1, 1), &all, 1).await;
     until("two are made", || {
@@ -161,7 +171,7 @@ async fn replicas_outlive_their_agent_and_one_that_is_killed_says_so_alone() {
     let (agent, _two) = (site.agent(), other.agent());
     let mut edge = site.broker.attach().await;
     let mut far = other.broker.attach().await;
-    let all = sessions();
+    let all = sessions::<3>();
     order(&other, &mut far, (0, 1), &all, 2).await;
     order(&site, &mut edge, (0, 1), &all, 0).await;
     order(&site, &mut edge, (1, 1), &all, 1).await;
@@ -195,11 +205,54 @@ async fn replicas_outlive_their_agent_and_one_that_is_killed_says_so_alone() {
 }
 
 #[tokio::test]
+async fn replicas_that_are_killed_with_their_agent_end_say_so_and_run_again_as_if_nothing_had_been()
+{
+    let Some(site) = site().await else { return };
+    let agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let all = sessions::<2>();
+    for (slot, rank) in [(0, 0), (1, 1)] {
+        order(&site, &mut edge, (slot, 1), &all, rank).await;
+    }
+    all_ready(&mut edge, &[&all[0], &all[1]]).await;
+    let pids = all.each_ref().map(|session| {
+        let format = ["inspect", "-f", "{{.State.Pid}}", &container(session)];
+        docker(&format).unwrap().parse().unwrap()
+    });
+    agent.signal(Signal::SIGKILL);
+    for pid in pids {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    }
+    agent.exited().await;
+    drop(edge);
+
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    for session in &all {
+        assert_eq!(edge.end_of(session).await, EndReason::JobFailed);
+    }
+    until("nothing is left", || traces(&site).is_empty()).await;
+
+    // As its broker does with one that is to be started again.
+    for (slot, rank) in [(0, 1), (1, 0)] {
+        order_again(&site, &mut edge, (slot, 2), (&all, 1), rank).await;
+    }
+    all_ready(&mut edge, &[&all[0], &all[1]]).await;
+    for session in &all {
+        assert_eq!(get(session, "/read/tmp/met").await, "1");
+    }
+    for session in &all {
+        stopped(&mut edge, session).await;
+    }
+    assert_eq!(traces(&site), NOTHING);
+}
+
+#[tokio::test]
 async fn a_replica_that_waits_in_vain_says_so_and_one_whose_agent_died_meanwhile_is_gone() {
     let Some(site) = site().await else { return };
     let agent = site.agent();
     let mut edge = site.broker.attach().await;
-    let all = sessions();
+    let all = sessions::<3>();
     order(&site, &mut edge, (0, 1), &all, 1).await;
     until("it is made", || state(&all[1]) == "created").await;
     agent.kill().await;
@@ -210,7 +263,7 @@ async fn a_replica_that_waits_in_vain_says_so_and_one_whose_agent_died_meanwhile
     assert_eq!(traces(&site), NOTHING);
 
     // Nobody comes: it ends by itself. And whoever ends it meanwhile does not wait.
-    let all = sessions();
+    let all = sessions::<3>();
     let mut spec = meeting().of_replica(2);
     spec.time.start_s = 1;
     let mut wanted = support::jobs::start(&site.broker, &all[2], (&edge, 0, 2), spec);
@@ -236,7 +289,7 @@ async fn a_replica_that_is_none_of_its_cluster_is_denied() {
     let Some(site) = site().await else { return };
     let _agent = site.agent();
     let mut edge = site.broker.attach().await;
-    let all = sessions();
+    let all = sessions::<2>();
     let replica = |rank, of| Replica {
         cluster: all[0].clone(),
         run: 0,
