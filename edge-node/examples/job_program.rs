@@ -144,6 +144,10 @@ fn act(verb: &str, rest: &str) -> String {
         }
         "exit" => std::process::exit(rest.parse().unwrap()),
         "hog" => hog(),
+        "say" => {
+            println!("{rest}");
+            String::new()
+        }
         "burn" => burn(rest.parse().unwrap()),
         "scorch" => scorch().to_string(),
         "calm" => {

@@ -33,7 +33,7 @@ async fn ended(world: &World, session: &SessionId) {
 }
 
 /// The texts of a log's lines, and whether it says that no more comes.
-async fn read(client: &Client, session: &SessionId, query: &str) -> (Vec<String>, bool) {
+pub(crate) async fn read(client: &Client, session: &SessionId, query: &str) -> (Vec<String>, bool) {
     let path = format!("/v1/sessions/{session}/logs?{query}");
     let answer = client.get(&path).await;
     assert_eq!(answer.status, 200, "{answer:?}");
