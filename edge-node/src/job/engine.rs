@@ -16,7 +16,7 @@ use crate::runtime::RuntimeError;
 use crate::runtime::docker::{
     KIND_JOB, LABEL_KIND, LABEL_NODE, LABEL_SESSION, bounded, connect, status_of,
 };
-use bollard::models::{ContainerCreateBody, ImageConfig};
+use bollard::models::{ContainerCreateBody, ContainerSummary, ImageConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
@@ -228,12 +228,7 @@ impl Engine {
     pub(crate) async fn made_of(&self, replica: &Replica) -> Result<u32, RuntimeError> {
         let label = format!("{LABEL_CLUSTER}={}", mesh::network(replica));
         let filters = HashMap::from([("label", vec![label])]);
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&filters)
-            .build();
-        let list = self.client.list_containers(Some(options));
-        let found = bounded("list the containers", list).await?;
+        let found = self.listed(&filters).await?;
         Ok(u32::try_from(found.len()).unwrap_or(u32::MAX))
     }
 
@@ -349,10 +344,10 @@ impl Engine {
     pub(crate) async fn take_over(&self, session: &SessionId) -> Result<bool, RuntimeError> {
         let label = format!("{LABEL_SESSION}={session}");
         let any = HashMap::from([("label", vec![label])]);
-        let ours = self.containers_with(&self.filters_of(session)).await?;
-        let mut others = self.containers_with(&any).await?;
-        others.retain(|other| !ours.contains(other));
-        for (_, id) in &others {
+        // In one look: containers of ours come and go meanwhile.
+        let mut others = self.listed(&any).await?;
+        others.retain(|container| !self.is_ours(container));
+        for id in others.iter().filter_map(|other| other.id.as_ref()) {
             self.remove(id).await?;
         }
         self.remove_networks(&any).await?;
@@ -363,17 +358,34 @@ impl Engine {
         &self,
         filters: &Filters,
     ) -> Result<Vec<(SessionId, String)>, RuntimeError> {
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(filters)
-            .build();
-        let list = self.client.list_containers(Some(options));
-        let found = bounded("list the containers", list).await?;
+        let found = self.listed(filters).await?;
         let found = found.into_iter().filter_map(|container| {
             let session = container.labels?.get(LABEL_SESSION)?.parse().ok()?;
             Some((session, container.id?))
         });
         Ok(found.collect())
+    }
+
+    async fn listed(&self, filters: &Filters) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(filters)
+            .build();
+        bounded(
+            "list the containers",
+            self.client.list_containers(Some(options)),
+        )
+        .await
+    }
+
+    fn is_ours(&self, container: &ContainerSummary) -> bool {
+        let labels = container.labels.as_ref();
+        let has = |label: &str, value: &str| {
+            labels
+                .and_then(|l| l.get(label))
+                .is_some_and(|v| v == value)
+        };
+        has(LABEL_NODE, self.node.as_str()) && has(LABEL_KIND, KIND_JOB)
     }
 
     /// Sessions that have a network of this node's jobs.

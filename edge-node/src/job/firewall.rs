@@ -53,21 +53,21 @@ impl Firewall {
         chain: &str,
         mesh: Option<&str>,
     ) -> io::Result<()> {
-        restore(&self.inward(session)).await?;
-        restore(chain).await?;
+        // Whole, before anything leads to them.
+        restore(&format!("{}{chain}", self.inward(session))).await?;
         let of_mesh = mesh.map(|bridge| self.jumps_of_mesh(session, bridge));
-        for rule in self
-            .jumps(session)
-            .into_iter()
-            .chain(of_mesh.into_iter().flatten())
-        {
-            let parts: Vec<&str> = rule.iter().map(String::as_str).collect();
-            let with = |verb: &'static str| [&[verb], parts.as_slice()].concat();
-            if iptables(&with("-C")).await.is_err() {
-                iptables(&with("-I")).await?;
-            }
+        let of_mesh = of_mesh.into_iter().flatten();
+        let jumps: Vec<_> = self.jumps(session).into_iter().chain(of_mesh).collect();
+        let looks = jumps.iter().map(|jump| is_in_place(jump));
+        let in_place = futures_util::future::join_all(looks).await;
+        let missing = jumps.iter().zip(in_place).filter(|(_, is)| !is);
+        let missing: String = missing
+            .map(|(jump, _)| format!("-I {}\n", jump.join(" ")))
+            .collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => restore(&format!("*filter\n{missing}COMMIT\n")).await,
         }
-        Ok(())
     }
 
     /// The chain for what goes to the host itself: answers to it, which its other rules judge as any, and
@@ -227,6 +227,12 @@ async fn release_bridge(bridge: &str) -> io::Result<()> {
 fn label_of(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once(" --comment ")?;
     Some(rest.split(' ').next()?.trim_matches('"'))
+}
+
+async fn is_in_place(rule: &[String]) -> bool {
+    let parts = rule.iter().map(String::as_str);
+    let args: Vec<_> = ["-C"].into_iter().chain(parts).collect();
+    iptables(&args).await.is_ok()
 }
 
 async fn iptables(args: &[&str]) -> io::Result<String> {

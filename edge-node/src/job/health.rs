@@ -2,7 +2,7 @@
 //!
 //! **What it does not know:** what follows from it ([`super::machine`]).
 
-use crate::limits::{HEALTH_HEAD_BYTES_MAX, HEALTH_POLL};
+use crate::limits::{HEALTH_HEAD_BYTES_MAX, HEALTH_POLL, HEALTH_POLL_FIRST};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use nearlight_protocol::job::{Health, Port};
 use std::io;
@@ -24,14 +24,22 @@ enum CheckError {
     Status(u16),
 }
 
-/// Waits until every port has answered well once, for as long as it takes.
+/// Waits until every port has answered well once, for as long as it takes. Most programs listen a moment after they
+/// were started, and some load for minutes.
 pub(crate) async fn healthy(container: Ipv4Addr, ports: &[Port]) {
+    let mut pauses = pauses();
     for port in ports {
         while let Err(error) = check(container, port).await {
             tracing::debug!(port = port.name, %error, "not healthy yet");
-            tokio::time::sleep(HEALTH_POLL).await;
+            tokio::time::sleep(pauses.next().unwrap_or(HEALTH_POLL)).await;
         }
     }
+}
+
+/// Pauses between checks of what is not healthy yet: each twice the last one, up to a bound.
+fn pauses() -> impl Iterator<Item = Duration> {
+    let twice = |pause: &Duration| Some((*pause * 2).min(HEALTH_POLL));
+    std::iter::successors(Some(HEALTH_POLL_FIRST), twice)
 }
 
 /// Waits until a port has failed so often in a row as its check allows, and says how.
@@ -142,6 +150,12 @@ mod test {
                 String::from_utf8_lossy(head)
             );
         }
+    }
+
+    #[test]
+    fn one_that_is_about_to_listen_is_looked_at_soon_and_one_that_loads_seldom() {
+        let first: Vec<_> = pauses().take(7).map(|pause| pause.as_millis()).collect();
+        assert_eq!(first, [10, 20, 40, 80, 160, 250, 250]);
     }
 
     /// A server that gives one answer to each connection in turn, then closes the listener.

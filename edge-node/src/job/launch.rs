@@ -1,5 +1,16 @@
-//! From an image that is here to a container that runs: who it runs as, what it can write, the rules that hold
-//! it, its network, and the container, in this order. Nothing runs before the rules that hold it are in place.
+//! From an image that is here to a container that runs.
+//!
+//! ```text
+//! its cluster's network --+
+//! its image: who runs it --+-- rules that hold it, its network --------+-- addresses, container, start
+//! what another node has  --+-- what it can write, secrets, its volumes --+
+//! ```
+//!
+//! What does not need each other is made side by side.
+//!
+//! **Invariants.** Nothing runs before the rules that hold it are in place, and they are before its network is. What is made
+//! side by side is waited for even if something else has failed: what an engine or a command has begun is there by then,
+//! and is taken down.
 
 use super::devices;
 use super::egress::Reach;
@@ -78,29 +89,28 @@ pub(crate) async fn launch(
     secrets: &Secrets,
     reach: &mut Reach,
 ) -> Result<Launched, LaunchError> {
-    let mesh = match &record.replica {
-        Some(replica) => Some(mesh::make(&jobs.engine, jobs.limits.networks, replica).await?),
-        None => None,
+    let looked = async {
+        if reach.has_names() {
+            reach.resolve().await;
+        }
+        look(jobs, record).await
     };
+    let (mesh, looked, taken) = tokio::join!(
+        mesh_of(jobs, record),
+        Box::pin(looked),
+        Box::pin(take_over(jobs, record))
+    );
+    let (mesh, Looked { image, who, places }) = (mesh?, looked?);
+    taken?;
     let record = &Record {
         mesh,
         ..record.clone()
     };
     let spec = &record.spec;
-    let image = jobs.engine.image(&spec.engine_image()).await?;
-    let who = who_runs(jobs, record, &image).await?;
-    let home = request::home(spec, &who);
-    let volumes = image.volumes.clone().unwrap_or_default();
-    let mut places = space::writable(&home, &volumes).map_err(LaunchError::Image)?;
-    // What the job brings itself takes the place of what the image has there.
-    places.retain(|place| !spec.mount_paths().any(|path| path == place.path));
-    if reach.has_names() {
-        reach.resolve().await;
-    }
-    take_over(jobs, record).await?;
-    hold(jobs, record, reach).await?;
-    let subnet = make_network(jobs, record, reach).await?;
-    let hosts = record.hosts(reach, subnet.container());
+    let held = async {
+        hold(jobs, record, reach).await?;
+        make_network(jobs, record, reach).await
+    };
     let wanted = Wanted {
         dir: &record.dir,
         data,
@@ -109,10 +119,15 @@ pub(crate) async fn launch(
         volumes: spec.volumes.len(),
         who: &who,
         secrets,
-        hosts: &hosts,
     };
-    space::make(&wanted).await.map_err(LaunchError::Space)?;
-    let kept = keep(jobs, record, &who).await?;
+    let made = async {
+        space::make(&wanted).await.map_err(LaunchError::Space)?;
+        keep(jobs, record, &who).await
+    };
+    let (subnet, kept) = tokio::join!(Box::pin(held), Box::pin(made));
+    let (subnet, kept) = (subnet?, kept?);
+    let hosts = record.hosts(reach, subnet.container());
+    space::name_hosts(&record.dir, &hosts).map_err(LaunchError::Space)?;
     let container = create(
         jobs,
         record,
@@ -133,6 +148,35 @@ pub(crate) async fn launch(
         subnet,
         mesh,
     })
+}
+
+/// What its image says of a job.
+struct Looked {
+    image: ImageConfig,
+    who: Who,
+    places: Vec<Writable>,
+}
+
+async fn look(jobs: &Jobs, record: &Record) -> Result<Looked, LaunchError> {
+    let spec = &record.spec;
+    let image = jobs.engine.image(&spec.engine_image()).await?;
+    let who = who_runs(jobs, record, &image).await?;
+    let home = request::home(spec, &who);
+    let volumes = image.volumes.clone().unwrap_or_default();
+    let mut places = space::writable(&home, &volumes).map_err(LaunchError::Image)?;
+    // What the job brings itself takes the place of what the image has there.
+    places.retain(|place| !spec.mount_paths().any(|path| path == place.path));
+    Ok(Looked { image, who, places })
+}
+
+/// Makes the network of its cluster, if it is a replica and none has made it.
+async fn mesh_of(jobs: &Jobs, record: &Record) -> Result<Option<Mesh>, LaunchError> {
+    let Some(replica) = &record.replica else {
+        return Ok(None);
+    };
+    mesh::make(&jobs.engine, jobs.limits.networks, replica)
+        .await
+        .map(Some)
 }
 
 /// Mounts the job's volumes, and finds its assets, which are here.

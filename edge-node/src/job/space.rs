@@ -141,16 +141,13 @@ pub(crate) struct Wanted<'a> {
     pub(crate) volumes: usize,
     pub(crate) who: &'a Who,
     pub(crate) secrets: &'a Secrets,
-    pub(crate) hosts: &'a str,
 }
 
-/// Makes a job's directory afresh.
+/// Makes a job's directory afresh, but for the addresses in it ([`name_hosts`]).
 pub(crate) async fn make(wanted: &Wanted<'_>) -> io::Result<()> {
     let dir = wanted.dir;
     remove(dir)?;
     DirBuilder::new().mode(0o700).create(dir)?;
-    fs::write(hosts(dir), wanted.hosts)?;
-    fs::set_permissions(hosts(dir), Permissions::from_mode(0o644))?;
     DirBuilder::new().mode(0o755).create(notice(dir))?;
     fs::set_permissions(notice(dir), Permissions::from_mode(0o755))?;
     if wanted.disk_mib > 0 {
@@ -163,6 +160,12 @@ pub(crate) async fn make(wanted: &Wanted<'_>) -> io::Result<()> {
         write_secrets(&secrets(dir), wanted.secrets, wanted.who)?;
     }
     Ok(())
+}
+
+/// Writes what the container has as its /etc/hosts.
+pub(crate) fn name_hosts(dir: &Path, text: &str) -> io::Result<()> {
+    fs::write(hosts(dir), text)?;
+    fs::set_permissions(hosts(dir), Permissions::from_mode(0o644))
 }
 
 /// Removes disks that an earlier agent was making: one that is mounted has no file any more.
@@ -328,9 +331,10 @@ mod test {
             volumes: 0,
             who: &who,
             secrets: &values,
-            hosts: "127.0.0.1 localhost\n",
         };
         make(&wanted).await.unwrap();
+        assert!(!is_whole(&dir, 0, 0, true));
+        name_hosts(&dir, "127.0.0.1 localhost\n").unwrap();
         assert!(is_whole(&dir, 0, 0, true) && !is_whole(&dir, 64, 0, true));
         assert!(!is_whole(&dir, 0, 1, true));
         assert!(is_whole(&dir, 0, 0, false) && !is_whole(data.path(), 0, 0, false));
