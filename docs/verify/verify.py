@@ -785,6 +785,9 @@ def golden_porc(porc, same):
     same("matrix", c, porc["matrix"])
     blocks = [fill_block(seed, n) for n in range(sizes["blocks"])]
     same("block", blocks[0][:8], porc["block_0_begins"])
+    refused = porc["refused"]
+    same("block of the first edition", blocks[0][:8] == refused["block_0_begins"], False)
+    same("root of the first edition", tree_root(commit_parent, [digest(b) for b in blocks]).hex() == refused["fill_root"], False)
     kept = [lane_values(seed, two, n, sizes["reads"], blocks) for n in range(sizes["lanes"])]
     same("reads", kept, porc["kept"])
     roots, before = [], bytes(32)

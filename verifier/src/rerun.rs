@@ -7,8 +7,7 @@
 use crate::audit::Source;
 use crate::words::name;
 use nearlight_proof::encoding::{hex, sha256};
-use nearlight_proof::porc::exchange::opening::Part;
-use nearlight_proof::porc::memory::Edition;
+use nearlight_proof::porc::exchange::opening::{Again, Part};
 use nearlight_proof::porc::rerun::{Leg, Rerun};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::Predicate;
@@ -33,8 +32,8 @@ pub enum RerunError<E: std::error::Error + 'static> {
     Sizes,
 }
 
-/// What is said of blocks that were made as they once were.
-const FIRST: &str = "made as in the first edition, which proves little about memory";
+/// What is said if no block is right.
+const OTHER: &str = "so is none of them, as in a receipt of the first edition, whose blocks prove nothing about memory (docs/adr/0068)";
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -168,11 +167,13 @@ fn opened(rerun: &Rerun, evidence: Result<Vec<u8>, String>, rows_max: usize) -> 
     });
     match again {
         Ok(again) => {
+            let is_other = is_of_another_edition(&again);
             let parts = [again.rows, again.blocks, again.lanes, again.tiles];
             let parts = NAMES.into_iter().zip(parts);
             let mut parts: Vec<_> = parts.map(|(name, part)| done(name, part)).collect();
-            if again.edition == Edition::First {
-                parts[1].why = FIRST.to_owned();
+            if is_other {
+                let blocks = &mut parts[1].why;
+                *blocks = format!("{blocks}; {OTHER}");
             }
             parts
         }
@@ -187,6 +188,13 @@ fn opened(rerun: &Rerun, evidence: Result<Vec<u8>, String>, rows_max: usize) -> 
             NAMES.map(none).to_vec()
         }
     }
+}
+
+/// Whether the memory leg alone is wrong, and all of it.
+fn is_of_another_edition(again: &Again) -> bool {
+    let blocks = &again.blocks;
+    let others = again.rows.differ + again.tiles.differ;
+    blocks.compared > 0 && blocks.differ == blocks.compared && others == 0
 }
 
 fn done(name: &'static str, part: Part) -> Done {
@@ -221,7 +229,6 @@ fn whole(rerun: &Rerun, asked: bool) -> Vec<Done> {
                 "the check did not get there".to_owned()
             }
             Some(root) if differs => format!("it comes to {}", hex(&root.computed)),
-            Some(root) if leg == Leg::Fill && root.edition == Edition::First => FIRST.to_owned(),
             Some(_) => String::new(),
         };
         Done {

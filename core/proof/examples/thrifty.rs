@@ -1,8 +1,8 @@
 //! What it costs to keep a part of the memory and to make the rest anew, on one core of this machine:
 //! `cargo run --release -p nearlight-proof --example thrifty`.
 //!
-//! Of each edition of the fill, the cheapest prover known (`memory/thrifty.rs`) that keeps so much of a block: steps a
-//! read, those in a row, and how much longer a read takes than one from memory that is held.
+//! The cheapest prover known (`memory/thrifty.rs`) that keeps so much of a block: steps a read, those in a row, and how
+//! much longer a read takes than one from memory that is held.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,7 +16,7 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "counts of far fewer than 2^52")]
 
-use nearlight_proof::porc::memory::{BLOCK_STEPS, BLOCK_WORDS, Edition, Fill, Reads};
+use nearlight_proof::porc::memory::{BLOCK_STEPS, BLOCK_WORDS, Fill, Reads};
 use nearlight_proof::porc::mixer::mix;
 use std::hint::black_box;
 use std::time::Instant;
@@ -58,36 +58,24 @@ fn main() {
     });
     println!("a read of what is held {read_ns:.0} ns, a step of a block {step_ns:.1} ns");
     println!(
-        "| edition | kept, of 1000 | missing, of 1000 reads | steps a read | in a row | times a plain read |"
+        "| kept, of 1000 | missing, of 1000 reads | steps a read | in a row | times a plain read |"
     );
-    println!("|---|---|---|---|---|---|");
-    for (name, edition, passes) in [("first", Edition::First, 1), ("second", Edition::Second, 3)] {
-        let key = Fill::of(&seed, edition).key();
-        assert_eq!(
-            Seen::make(key, 0, BLOCK_WORDS, passes).block(),
-            Fill::of(&seed, edition).block(0)
+    println!("|---|---|---|---|---|");
+    let key = fill.key();
+    assert_eq!(Seen::make(key, 0, BLOCK_WORDS).block(), fill.block(0));
+    let seen = Seen::make(key, 0, SIZE);
+    let times_larger = (BLOCK_WORDS / SIZE) as f64;
+    for kept in [500, 750, 900, 950, 980] {
+        let (_, cost) = seen.cheapest(kept);
+        let steps = cost.steps_a_read * times_larger;
+        let deep = cost.deep_a_read * times_larger;
+        let times = (read_ns + steps * step_ns) / read_ns;
+        println!(
+            "| {kept} | {} | {steps:.1} | {deep:.1} | {times:.1} |",
+            cost.missing_permille
         );
-        let seen = Seen::make(key, 0, SIZE, passes);
-        // The first edition's steps a read do not grow with the block.
-        let times_larger = match edition {
-            Edition::First => 1.0,
-            Edition::Second => (BLOCK_WORDS / SIZE) as f64,
-        };
-        for kept in [500, 750, 900, 950, 980] {
-            let (_, cost) = seen.cheapest(kept);
-            let (steps, deep) = (
-                cost.steps_a_read * times_larger,
-                cost.deep_a_read * times_larger,
-            );
-            let times = (read_ns + steps * step_ns) / read_ns;
-            println!(
-                "| {name} | {kept} | {} | {steps:.1} | {deep:.1} | {times:.1} |",
-                cost.missing_permille
-            );
-        }
     }
-    let key = Fill::of(&seed, Edition::First).key();
-    let seen = Seen::make(key, 0, BLOCK_WORDS, 1);
-    let cost = seen.cost(&seen.every_other(), 10_000);
-    println!("first, every second word and every sixteenth of the chain: {cost:?}");
+    let seen = Seen::make(key, 0, BLOCK_WORDS);
+    let cost = seen.cost(&seen.every_other(), 100);
+    println!("every second word and every sixteenth of the chain: {cost:?}");
 }

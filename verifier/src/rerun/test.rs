@@ -7,7 +7,7 @@ use nearlight_proof::porc::commit::Commitment;
 use nearlight_proof::porc::compute::{Factor, product_row};
 use nearlight_proof::porc::exchange::opening::{Held, Plan, Trees};
 use nearlight_proof::porc::exchange::trees::Tree;
-use nearlight_proof::porc::memory::{Edition, Fill, Place, Reads};
+use nearlight_proof::porc::memory::{Fill, Place, Reads};
 use nearlight_proof::porc::mixer::digest;
 use nearlight_proof::porc::render::{Scene, frame_key};
 use nearlight_proof::porc::seed::{Probe, seed};
@@ -96,10 +96,11 @@ fn frames(seed: &Hash) -> Vec<Tree> {
 
 /// A check, and its evidence in pieces.
 fn checked() -> (Porc, Vec<Vec<u8>>) {
-    checked_of(Edition::Second)
+    checked_of(Fill::new)
 }
 
-fn checked_of(edition: Edition) -> (Porc, Vec<Vec<u8>>) {
+/// The same with blocks of another making.
+fn checked_of(fill: impl Fn(&Hash) -> Fill) -> (Porc, Vec<Vec<u8>>) {
     let blank = porc(&Commitment {
         matrix: [0; 32],
         fill: [0; 32],
@@ -114,7 +115,7 @@ fn checked_of(edition: Edition) -> (Porc, Vec<Vec<u8>>) {
     };
     let seed = seed(&probe, &blank.nonce.0);
     let (a, b) = (Factor::a(&seed, SIZES.rows), Factor::b(&seed, SIZES.rows));
-    let fill = Fill::of(&seed, edition);
+    let fill = fill(&seed);
     let reads = Reads::new(&seed, &blank.read_secret.0, SIZES.blocks);
     let mut machine = Machine {
         rows: (0..SIZES.rows)
@@ -193,22 +194,29 @@ fn an_honest_check_agrees_part_by_part() {
     );
 }
 
-/// A receipt of before the second edition is not called wrong, and what it is of is said.
+/// A receipt does not say of which edition it is; that none of its blocks is right says it.
 #[test]
-fn a_check_of_the_first_edition_agrees_and_says_so() {
-    let (porc, pieces) = checked_of(Edition::First);
+fn a_check_whose_blocks_were_made_otherwise_differs_and_is_told_why_it_may() {
+    let (porc, pieces) = checked_of(|seed| Fill::new(&sha256(&[seed])));
     let bytes = envelope(Predicate::Porc(Box::new(porc)), &pieces);
     let found = rerun(&bytes, &mut Kept(pieces), ALL).unwrap();
-    assert_eq!(found.verdict, Verdict::Agrees, "{found:?}");
+    assert_eq!(found.verdict, Verdict::Differs, "{found:?}");
+    let differs: Vec<_> = found.parts.iter().map(|part| part.differs).collect();
     assert_eq!(
-        text(&found).matches("the first edition").count(),
-        2,
-        "{found:?}"
+        differs,
+        [false, true, true, false, false, true, true, false]
     );
-    let (porc, pieces) = checked();
+    let why = &found.parts[1].why;
+    assert!(why.contains("a receipt of the first edition"), "{why}");
+    // One that is made up is of no other edition.
+    let (porc, mut pieces) = checked();
+    // Behind the paths of twelve rows: the first block's.
+    let at = (8 * 4 + 4 * 3) * 32;
+    pieces[at / 1_000][at % 1_000] ^= 1;
     let bytes = envelope(Predicate::Porc(Box::new(porc)), &pieces);
     let found = rerun(&bytes, &mut Kept(pieces), ALL).unwrap();
-    assert!(!text(&found).contains("the first edition"), "{found:?}");
+    assert!(found.parts[1].differs, "{found:?}");
+    assert!(!text(&found).contains("edition"), "{found:?}");
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Executed {
             open_key,
             plan: Plan::draw(sizes, &open_key),
             reads: Reads::new(&seed, &read, sizes.blocks),
-            fill: Fill::of(&seed, heard.edition),
+            fill: Fill::new(&seed),
             rows: sizes.rows,
         }
     }

@@ -14,7 +14,7 @@ mod fill;
 #[cfg(test)]
 pub(crate) mod thrifty;
 
-pub use fill::{BLOCK_STEPS, Edition, Fill};
+pub use fill::{BLOCK_STEPS, Fill};
 
 /// Words of a block: 64 KiB.
 pub const BLOCK_WORDS: usize = 16_384;

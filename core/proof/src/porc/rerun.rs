@@ -9,7 +9,7 @@
 use super::commit::{CommitHasher, Commitment};
 use super::compute::{Factor, product_row};
 use super::exchange::opening::{Again, Plan, Wrong};
-use super::memory::{BLOCK_STEPS, Edition, Fill, Reads};
+use super::memory::{BLOCK_STEPS, Fill, Reads};
 use super::mixer::digest;
 use super::render::{Scene, frame_key};
 use super::seed::{Probe, seed};
@@ -39,8 +39,6 @@ pub struct Root {
     pub said: Hash,
     /// What it comes to.
     pub computed: Hash,
-    /// How the blocks were made, if it is over them or what was read from them.
-    pub edition: Edition,
 }
 
 /// The legs of a proof.
@@ -99,26 +97,12 @@ impl Rerun {
 
     /// What was opened, computed anew and compared; of the rows the first so many.
     ///
-    /// A receipt does not say how its blocks were made. If they are right in the first edition they are of that, which
-    /// [`Again::edition`] says.
-    ///
     /// # Errors
     /// [`Wrong::Length`] for evidence of another probe.
     pub fn openings(&self, evidence: &[u8], rows_max: usize) -> Result<Again, Wrong> {
-        let of = |edition, rows_max| {
-            let fill = Fill::of(&self.seed, edition);
-            let follows = (&self.seed, &self.reads, &fill);
-            self.plan.again(evidence, follows, &self.said, rows_max)
-        };
-        let again = of(Edition::Second, rows_max)?;
-        if again.blocks.wrong.is_some() {
-            let first = of(Edition::First, 0)?;
-            if first.blocks.wrong.is_none() {
-                let rows = again.rows;
-                return Ok(Again { rows, ..first });
-            }
-        }
-        Ok(again)
+        let fill = Fill::new(&self.seed);
+        let follows = (&self.seed, &self.reads, &fill);
+        self.plan.again(evidence, follows, &self.said, rows_max)
     }
 
     /// Whether whole legs take minutes at most, and no more memory than there should be.
@@ -149,10 +133,6 @@ impl Rerun {
     #[must_use]
     pub fn whole(&self, leg: Leg) -> Root {
         let sizes = &self.sizes;
-        let edition = match leg {
-            Leg::Fill | Leg::Reads => self.edition(),
-            Leg::Matrix | Leg::Frames => Edition::Second,
-        };
         let (said, leaves) = match leg {
             Leg::Matrix => {
                 let (a, b) = (
@@ -162,34 +142,23 @@ impl Rerun {
                 let row = |i| digest(&product_row(&a, &b, i as usize));
                 (self.said.matrix, (0..sizes.rows).map(row).collect())
             }
-            Leg::Fill => (self.said.fill, self.blocks(edition)),
-            Leg::Reads => (self.said.reads, self.lanes(edition)),
+            Leg::Fill => (self.said.fill, self.blocks()),
+            Leg::Reads => (self.said.reads, self.lanes()),
             Leg::Frames => (self.said.frames, self.frames()),
         };
         Root {
             said,
             computed: root::<CommitHasher>(&leaves),
-            edition,
         }
     }
 
-    /// How the blocks of this receipt were made: as now, unless their root is that of the first edition.
-    #[must_use]
-    pub fn edition(&self) -> Edition {
-        let is_root = |of| root::<CommitHasher>(&self.blocks(of)) == self.said.fill;
-        match !is_root(Edition::Second) && is_root(Edition::First) {
-            true => Edition::First,
-            false => Edition::Second,
-        }
-    }
-
-    fn blocks(&self, edition: Edition) -> Vec<Hash> {
+    fn blocks(&self) -> Vec<Hash> {
         let blocks: Vec<_> = (0..self.sizes.blocks).collect();
-        Fill::of(&self.seed, edition).digests(&blocks)
+        Fill::new(&self.seed).digests(&blocks)
     }
 
-    fn lanes(&self, edition: Edition) -> Vec<Hash> {
-        let fill = Fill::of(&self.seed, edition);
+    fn lanes(&self) -> Vec<Hash> {
+        let fill = Fill::new(&self.seed);
         let indices: Vec<_> = (0..self.sizes.blocks).collect();
         let mut blocks = Vec::with_capacity(indices.len());
         fill.each(&indices, |_, block| blocks.push(block.to_vec()));

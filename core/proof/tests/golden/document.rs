@@ -15,6 +15,7 @@ use nearlight_proof::porc::mixer::{digest, hash, mix};
 use nearlight_proof::porc::render::{Scene, frame_key};
 use nearlight_proof::porc::seed::{Probe, Secrets, seed};
 use nearlight_proof::receipt::directory::{Entry, Role};
+use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Dispute, Predicate, Revoke};
 use nearlight_proof::receipt::statement::{Assurance, Countersign, Head, Statement, Subject};
 use nearlight_proof::receipt::verify::PolicySource;
@@ -297,6 +298,29 @@ fn porc() -> Value {
         "open_key": hex(&open_key),
         "draw_rows_5_of_1000": draw(&open_key, "rows", 1000, 5),
         "committee": committee(),
+        "refused": refused(),
+    })
+}
+
+/// What is of the first edition of the memory leg, as it once was right: the same seed's blocks, and how a probe began.
+fn refused() -> Value {
+    let key = secret(1);
+    let none = "00".repeat(32);
+    let begin = json!({
+        "beacon": none, "checker": hex(key.public().as_bytes()), "checkers": none, "class": "golden", "gpu": "GPU-0000",
+        "node": none, "probe": "probe-1", "round": 7, "secrets": [none, none, none], "table": none,
+        "sizes": { "rows": 12, "blocks": 3, "lanes": 2, "reads": 1_200, "frames": 2, "tiles": 2, "steps": 96 },
+    });
+    let kind = "application/vnd.nearlight.porc-begin.v1+json";
+    let mut begin = Envelope::new(kind, canon::to_bytes(&begin));
+    begin.sign(&key);
+    json!({
+        "begin": String::from_utf8_lossy(&begin.to_bytes()),
+        "block_0_begins": [
+            3_631_957_783_u32, 1_003_371_385, 2_331_703_070_u32, 3_312_103_285_u32, 2_929_452_794_u32, 1_013_251_216,
+            863_076_738, 1_059_894_807
+        ],
+        "fill_root": "4dba460fd8495cc96f9792f02aff6243297db305f36b5f122bf2ca613a5f8c61",
     })
 }
 

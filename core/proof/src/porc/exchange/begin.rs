@@ -1,7 +1,7 @@
 //! The first message: who asks, of which GPU, for which sizes, with which secrets committed to.
 
 use super::super::compute::ROWS_MAX;
-use super::super::memory::{BLOCK_STEPS, BLOCK_WORDS, Edition};
+use super::super::memory::{BLOCK_STEPS, BLOCK_WORDS};
 use super::super::mixer::hash;
 use super::super::render::STEPS_MIN;
 use super::super::seed::{Probe, Secrets};
@@ -12,10 +12,10 @@ use crate::receipt::envelope::Envelope;
 use crate::receipt::predicate::Sizes;
 use serde::{Deserialize, Serialize};
 
-/// The type of its payload.
+/// The type of its payload. Its number is the edition: how the legs are made.
 pub const BEGIN: &str = "application/vnd.nearlight.porc-begin.v2+json";
-/// Its type where blocks are of the first edition: read in records, and no longer answered.
-pub(super) const BEGIN_FIRST: &str = "application/vnd.nearlight.porc-begin.v1+json";
+/// How the type of any edition begins.
+const BEGINS: &str = "application/vnd.nearlight.porc-begin.v";
 /// The longest name of a probe, a GPU or a class, bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// The most of what there is of each leg, whatever a node has.
@@ -72,8 +72,10 @@ pub enum BeginError {
     /// Not an envelope with a beginning in RFC 8785 form.
     #[error("this is no beginning of a probe in RFC 8785 form")]
     Shape,
-    /// One of another edition.
-    #[error("checker and node are of different editions of the probe; update the older one")]
+    /// One of another edition, such as the first, whose blocks prove little about memory (docs/adr/0068).
+    #[error(
+        "the probe is of another edition than porc-begin.v2, the only one that is proved and judged here; update whoever began it, or this program"
+    )]
     Edition,
     /// Not signed by the checker that it names.
     #[error("the beginning is not signed by the checker that it names")]
@@ -108,20 +110,12 @@ impl Begin {
     /// # Errors
     /// [`BeginError::Shape`], [`BeginError::Edition`], [`BeginError::Signature`], [`BeginError::Sizes`].
     pub fn open(bytes: &[u8]) -> Result<(Self, PublicKey), BeginError> {
-        match Self::recorded(bytes)? {
-            (begin, checker, Edition::Second) => Ok((begin, checker)),
-            (_, _, Edition::First) => Err(BeginError::Edition),
-        }
-    }
-
-    /// The same of a record, which may be as old as a dispute: and how its blocks were made.
-    pub(super) fn recorded(bytes: &[u8]) -> Result<(Self, PublicKey, Edition), BeginError> {
         let envelope = Envelope::parse(bytes).map_err(|_| BeginError::Shape)?;
-        let edition = match envelope.payload_type.as_str() {
-            BEGIN => Edition::Second,
-            BEGIN_FIRST => Edition::First,
+        match envelope.payload_type.as_str() {
+            BEGIN => {}
+            other if other.starts_with(BEGINS) => return Err(BeginError::Edition),
             _ => return Err(BeginError::Shape),
-        };
+        }
         let value = canon::strict(&envelope.payload).map_err(|_| BeginError::Shape)?;
         let begin: Self = serde_json::from_value(value).map_err(|_| BeginError::Shape)?;
         let names = [&begin.probe, &begin.gpu, &begin.class];
@@ -137,7 +131,7 @@ impl Begin {
         if !are_of_a_probe(&begin.sizes) {
             return Err(BeginError::Sizes);
         }
-        Ok((begin, key, edition))
+        Ok((begin, key))
     }
 
     /// Whether a node with this key, these GPUs and these bounds takes it on.

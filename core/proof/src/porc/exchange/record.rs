@@ -7,7 +7,6 @@
 //! **What it does not know:** when anything was said.
 
 use super::super::commit::Commitment;
-use super::super::memory::Edition;
 use super::Step;
 use super::begin::{Begin, BeginError};
 use super::said::{Side, Transcript};
@@ -65,8 +64,6 @@ pub struct Heard {
     pub begin: Begin,
     /// Who asked.
     pub checker: PublicKey,
-    /// How the blocks were made.
-    pub edition: Edition,
     /// The nonce, the read secret and the open secret, as far as they were revealed.
     pub secrets: [Option<Hash>; 3],
     /// The node's roots; zeros for what it did not say.
@@ -140,13 +137,12 @@ impl Record {
     /// Every [`RecordError`].
     pub fn replay(&self, node: &PublicKey) -> Result<Heard, RecordError> {
         let bytes = self.begin.as_bytes();
-        let (begin, checker, edition) = Begin::recorded(bytes)?;
+        let (begin, checker) = Begin::open(bytes)?;
         let mut transcript = Transcript::new(bytes);
         let none = [0; 32];
         let mut heard = Heard {
             begin,
             checker,
-            edition,
             secrets: [None; 3],
             roots: Commitment {
                 matrix: none,

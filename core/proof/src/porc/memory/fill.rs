@@ -18,40 +18,18 @@ pub const BLOCK_STEPS: u64 = 4 * BLOCK_WORDS as u64;
 /// So many blocks are made at a time: they fit into a core's own cache.
 const TOGETHER: usize = 4;
 
-/// How blocks are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edition {
-    /// Two passes, one word elsewhere. Receipts have it that were made before there was another; who kept half of a
-    /// block could answer for all of it in some twenty steps a word.
-    First,
-    /// Four passes, two words elsewhere.
-    Second,
-}
-
 /// What the blocks of a probe follow from.
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
     key: [u32; 8],
-    edition: Edition,
 }
 
 impl Fill {
     /// The blocks of this seed.
     #[must_use]
     pub fn new(seed: &Hash) -> Self {
-        Self::of(seed, Edition::Second)
-    }
-
-    /// The blocks of this seed as they were made in an edition.
-    #[must_use]
-    pub fn of(seed: &Hash, edition: Edition) -> Self {
-        let label = match edition {
-            Edition::First => "porc/v1 fill",
-            Edition::Second => "porc/v2 fill",
-        };
         Self {
-            key: words(&hash(label, &[seed])),
-            edition,
+            key: words(&hash("porc/v2 fill", &[seed])),
         }
     }
 
@@ -59,12 +37,6 @@ impl Fill {
     #[must_use]
     pub const fn key(&self) -> [u32; 8] {
         self.key
-    }
-
-    /// How they are made.
-    #[must_use]
-    pub const fn edition(&self) -> Edition {
-        self.edition
     }
 
     /// Block `index`. The oracle of the fill.
@@ -135,15 +107,8 @@ impl Fill {
             *all = last;
         }
         let places = || 0..BLOCK_WORDS;
-        match self.edition {
-            Edition::First => places()
-                .rev()
-                .for_each(|j| first(blocks, j, &mut last, &keys)),
-            Edition::Second => {
-                for j in places().rev().chain(places()).chain(places().rev()) {
-                    step(blocks, j, &mut last);
-                }
-            }
+        for j in places().rev().chain(places()).chain(places().rev()) {
+            step(blocks, j, &mut last);
         }
         made
     }
@@ -170,21 +135,4 @@ const fn taken(word: u32, old: u32, a: u32, b: u32) -> u32 {
         .wrapping_add(old)
         .wrapping_add(a)
         .wrapping_add(b)
-}
-
-/// The same in the first edition.
-#[inline]
-fn first<const N: usize>(
-    blocks: &mut [[u32; N]; BLOCK_WORDS],
-    j: usize,
-    last: &mut [u32; N],
-    keys: &[u32; N],
-) {
-    for lane in 0..N {
-        let word = last[lane];
-        let elsewhere = blocks[word as usize % BLOCK_WORDS][lane];
-        last[lane] =
-            mix(word ^ blocks[j][lane] ^ elsewhere.rotate_left(7)).wrapping_add(keys[lane]);
-        blocks[j][lane] = last[lane];
-    }
 }

@@ -11,11 +11,12 @@ use super::{BLOCK_WORDS, mix};
 
 /// No word: a chain's first step takes in none.
 const NONE: u32 = u32::MAX;
+/// After the chain.
+const PASSES: usize = 3;
 
 /// A block with all that whoever made it has seen: word `j` of pass `p` stands at `p * size + j`.
 pub(crate) struct Seen {
     size: usize,
-    passes: usize,
     key: [u32; 8],
     own: u32,
     words: Vec<u32>,
@@ -37,22 +38,20 @@ pub(crate) struct Cost {
 }
 
 impl Seen {
-    /// Block `index` of a fill with this key, of so many words; the real one has [`BLOCK_WORDS`]. The first edition has one
-    /// pass after the chain, the second three.
-    pub(crate) fn make(key: [u32; 8], index: u32, size: usize, passes: usize) -> Self {
+    /// Block `index` of a fill with this key, of so many words; the real one has [`BLOCK_WORDS`].
+    pub(crate) fn make(key: [u32; 8], index: u32, size: usize) -> Self {
         assert!(size.is_power_of_two() && size <= BLOCK_WORDS);
         let own = mix(mix(index ^ key[0]).wrapping_add(key[1]));
-        let all = size * (passes + 1);
+        let all = size * (PASSES + 1);
         let mut seen = Self {
             size,
-            passes,
             key,
             own,
             words: vec![0; all],
             took: vec![[NONE; 4]; all],
             order: Vec::with_capacity(all),
         };
-        for pass in 0..=passes {
+        for pass in 0..=PASSES {
             for turn in 0..size {
                 let j = if pass % 2 == 1 { size - 1 - turn } else { turn };
                 let at = pass * size + j;
@@ -71,7 +70,7 @@ impl Seen {
 
     /// The block itself.
     pub(crate) fn block(&self) -> &[u32] {
-        &self.words[self.passes * self.size..]
+        &self.words[PASSES * self.size..]
     }
 
     /// What was made right before.
@@ -97,16 +96,17 @@ impl Seen {
         };
         let a = as_it_stands(before as usize % self.size);
         let upper = before >> (32 - self.size.ilog2());
-        let b = (self.passes > 1).then(|| as_it_stands(upper as usize));
-        [Some(at - self.size), Some(a), b]
+        [
+            Some(at - self.size),
+            Some(a),
+            Some(as_it_stands(upper as usize)),
+        ]
     }
 
     fn step(&self, at: usize, word: u32, [old, a, b]: [u32; 3]) -> u32 {
-        let turned = a.rotate_left(7);
-        match (at / self.size, self.passes) {
-            (0, _) => mix(word ^ self.key[at & 7]).wrapping_add(self.own),
-            (_, 1) => mix(word ^ old ^ turned).wrapping_add(self.own),
-            _ => mix(word ^ old ^ turned ^ b.rotate_left(13))
+        match at / self.size {
+            0 => mix(word ^ self.key[at & 7]).wrapping_add(self.own),
+            _ => mix(word ^ old ^ a.rotate_left(7) ^ b.rotate_left(13))
                 .wrapping_add(old)
                 .wrapping_add(a)
                 .wrapping_add(b),
@@ -117,7 +117,7 @@ impl Seen {
     pub(crate) fn every_other(&self) -> Vec<bool> {
         let is_kept = |at: usize| {
             let (pass, j) = (at / self.size, at % self.size);
-            (pass == self.passes && j % 2 == 1) || (pass == 0 && j.is_multiple_of(16))
+            (pass == PASSES && j % 2 == 1) || (pass == 0 && j.is_multiple_of(16))
         };
         (0..self.words.len()).map(is_kept).collect()
     }
@@ -249,7 +249,7 @@ impl<'a> Prover<'a> {
     /// before them is, as for everybody.
     pub(crate) fn read(&mut self, place: usize) -> (u32, u32, u32) {
         self.turn += 1;
-        let asked = self.seen.passes * self.seen.size + place;
+        let asked = PASSES * self.seen.size + place;
         let (mut open, mut steps) = (vec![asked], 0);
         while let Some(at) = open.last().copied() {
             if self.has(at) {

@@ -3,7 +3,7 @@
 use super::super::super::check;
 use super::super::super::commit::Commitment;
 use super::super::super::compute::Factor;
-use super::super::super::memory::{Edition, Fill, Reads, SEGMENT_READS};
+use super::super::super::memory::{Fill, Reads, SEGMENT_READS};
 use super::{Lane, Left, Plan, Wrong, hashes, path_len, place, segment_reads};
 use crate::log::tree::Hash;
 
@@ -14,6 +14,8 @@ pub struct Part {
     pub drawn: usize,
     /// Computed anew, and compared.
     pub compared: usize,
+    /// Of these so many differ.
+    pub differ: usize,
     /// The first that differs.
     pub wrong: Option<Wrong>,
 }
@@ -29,8 +31,6 @@ pub struct Again {
     pub lanes: Part,
     /// Tiles.
     pub tiles: Part,
-    /// How the blocks were made.
-    pub edition: Edition,
 }
 
 impl Part {
@@ -38,12 +38,14 @@ impl Part {
         Self {
             drawn,
             compared: 0,
+            differ: 0,
             wrong: None,
         }
     }
 
     fn compared(&mut self, found: Result<(), Wrong>) {
         self.compared += 1;
+        self.differ += usize::from(found.is_err());
         self.wrong = self.wrong.or(found.err());
     }
 }
@@ -103,7 +105,6 @@ impl Plan {
             blocks,
             lanes: self.lanes_again(of_lanes, (reads, fill), &roots.reads),
             tiles: self.tiles_again(&mut Left(rest), seed, &roots.frames),
-            edition: fill.edition(),
         })
     }
 

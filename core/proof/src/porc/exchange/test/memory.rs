@@ -1,16 +1,16 @@
-//! Whoever keeps a part of the memory, and whoever makes its blocks as they once were made.
+//! Whoever keeps a part of the memory, and whoever is of another edition.
 
-use super::super::begin::{BEGIN, BEGIN_FIRST};
-use super::super::record::Record;
+use super::super::begin::BEGIN;
+use super::super::record::{Record, RecordError};
 use super::*;
 use crate::porc::memory::thrifty::Seen;
-use crate::porc::memory::{BLOCK_WORDS, Edition, Fill};
+use crate::porc::memory::{BLOCK_WORDS, Fill};
 
 /// What the cheapest prover known does for a read that keeps so many thousandths of a block of this size, thousandths of a
-/// step; with so many passes after the chain.
-fn steps_milli(kept: usize, passes: usize) -> u64 {
+/// step.
+fn steps_milli(kept: usize) -> u64 {
     let key = Fill::new(&[1; 32]).key();
-    let (_, cost) = Seen::make(key, 0, 2_048, passes).cheapest(kept);
+    let (_, cost) = Seen::make(key, 0, 2_048).cheapest(kept);
     (cost.steps_a_read * 1_000.0) as u64
 }
 
@@ -18,7 +18,7 @@ fn steps_milli(kept: usize, passes: usize) -> u64 {
 #[test]
 fn memory_that_is_kept_in_part_misses_the_deadline() {
     for kept in [500, 750, 900] {
-        let (porc, _) = probe(1, &mut Node::new(Cheat::Keeps(steps_milli(kept, 3))));
+        let (porc, _) = probe(1, &mut Node::new(Cheat::Keeps(steps_milli(kept))));
         assert!(
             porc.reason.contains("`reads` was later"),
             "{kept}: {}",
@@ -26,8 +26,8 @@ fn memory_that_is_kept_in_part_misses_the_deadline() {
         );
         assert_eq!(porc.finding, Finding::Fail);
     }
-    // It would have been in time with half of the blocks of the first edition.
-    let (porc, _) = probe(1, &mut Node::new(Cheat::Keeps(steps_milli(500, 1))));
+    // With half of the blocks of the first edition it was 5.8 steps a read, and in time.
+    let (porc, _) = probe(1, &mut Node::new(Cheat::Keeps(5_800)));
     assert_eq!(porc.finding, Finding::Pass);
 }
 
@@ -41,7 +41,7 @@ fn a_cpu_that_keeps_nine_tenths_of_the_memory_is_late_for_its_class() {
     let class = class.unwrap();
     let late_us = class.reference.read_us * 1_000 / u64::from(class.pass_permille);
     let key = Fill::new(&[1; 32]).key();
-    let of = |size| Seen::make(key, 0, size, 3).cheapest(900).1.steps_a_read;
+    let of = |size| Seen::make(key, 0, size).cheapest(900).1.steps_a_read;
     let (smaller, small) = (of(1_024), of(2_048));
     assert!(small > 1.6 * smaller, "{small} and {smaller}");
     let steps_a_read = small * (BLOCK_WORDS / 2_048) as f64;
@@ -50,35 +50,10 @@ fn a_cpu_that_keeps_nine_tenths_of_the_memory_is_late_for_its_class() {
     assert!(core_us > 2.0 * late_us as f64, "{core_us} of {late_us}");
 }
 
-/// A receipt of then computes anew, and says what it is of; a probe of now takes no such blocks.
+/// A node and a checker that are not of one edition refuse each other, and nobody fails for it; a record of another
+/// edition decides nothing.
 #[test]
-fn blocks_of_the_first_edition_are_computed_anew_and_pass_no_more() {
-    let (porc, node, evidence) = kept(Cheat::OldBlocks);
-    assert!(porc.reason.contains("block 0"), "{}", porc.reason);
-    let rerun = Rerun::of(&porc, &node).unwrap();
-    let again = rerun.openings(&evidence, 5).unwrap();
-    assert_eq!(again.edition, Edition::First);
-    for part in [&again.rows, &again.blocks, &again.lanes, &again.tiles] {
-        assert_eq!(part.wrong, None);
-    }
-    assert_eq!(again.rows.compared, 5);
-    assert_eq!(rerun.edition(), Edition::First);
-    for leg in [Leg::Matrix, Leg::Fill, Leg::Reads, Leg::Frames] {
-        let root = rerun.whole(leg);
-        assert_eq!(root.said, root.computed, "{leg:?}");
-    }
-    let (porc, node, evidence) = kept(Cheat::None);
-    let rerun = Rerun::of(&porc, &node).unwrap();
-    assert_eq!(rerun.edition(), Edition::Second);
-    assert_eq!(
-        rerun.openings(&evidence, 5).unwrap().edition,
-        Edition::Second
-    );
-}
-
-/// A node and a checker that are not of one edition refuse each other: nobody fails for it.
-#[test]
-fn a_beginning_of_the_first_edition_is_read_in_records_and_not_answered() {
+fn a_beginning_of_another_edition_is_refused_by_name() {
     let (checker, node) = (checker(), SecretKey::from_seed(&[2; 32]));
     let mut begin = begin(1);
     begin.node = node.public().id();
@@ -92,13 +67,20 @@ fn a_beginning_of_the_first_edition_is_read_in_records_and_not_answered() {
         envelope.to_bytes()
     };
     assert_eq!(of_type(BEGIN), now);
-    let then = of_type(BEGIN_FIRST);
-    assert_eq!(Begin::open(&then).unwrap_err(), BeginError::Edition);
-    let edition = |begin: &[u8]| Record::new(begin).replay(&node.public()).unwrap().edition;
-    assert_eq!(
-        (edition(&then), edition(&now)),
-        (Edition::First, Edition::Second)
-    );
-    let other = of_type("application/vnd.nearlight.porc-begin.v3+json");
-    assert_eq!(Begin::open(&other).unwrap_err(), BeginError::Shape);
+    assert!(Record::new(&now).replay(&node.public()).is_ok());
+    for edition in [1, 3] {
+        let name = format!("application/vnd.nearlight.porc-begin.v{edition}+json");
+        let other = of_type(&name);
+        let refused = Begin::open(&other).unwrap_err();
+        assert_eq!(refused, BeginError::Edition);
+        assert!(
+            refused
+                .to_string()
+                .contains("another edition than porc-begin.v2")
+        );
+        let heard = Record::new(&other).replay(&node.public()).map(|_| ());
+        assert_eq!(heard, Err(RecordError::Begin(BeginError::Edition)));
+    }
+    let odd = of_type("application/vnd.nearlight.porc-end.v2+json");
+    assert_eq!(Begin::open(&odd).unwrap_err(), BeginError::Shape);
 }

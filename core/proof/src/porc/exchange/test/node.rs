@@ -7,7 +7,7 @@ use super::super::{Step, begin::Bounds};
 use crate::key::{KeyId, SecretKey};
 use crate::log::tree::Hash;
 use crate::porc::compute::{Factor, P, product_row};
-use crate::porc::memory::{BLOCK_STEPS, Edition, Fill, Place, Reads};
+use crate::porc::memory::{BLOCK_STEPS, Fill, Place, Reads};
 use crate::porc::mixer::{digest, mix};
 use crate::porc::render::{Scene, frame_key};
 use crate::receipt::envelope::Envelope;
@@ -30,8 +30,6 @@ pub(super) enum Cheat {
     SkipTiles(u32),
     /// A part of the memory is kept, and the rest made anew when it is read: so many thousandths of a step a read.
     Keeps(u64),
-    /// Blocks as they once were made.
-    OldBlocks,
     /// Everything takes so many thousandths of the time.
     Slower(u64),
     /// A friend answers in its place: work takes it so many thousandths of the time, and each answer so many microseconds
@@ -104,11 +102,7 @@ impl Done {
         if let Cheat::Row(wrong) = cheat {
             rows[*wrong][3] ^= 1;
         }
-        let edition = match cheat {
-            Cheat::OldBlocks => Edition::First,
-            _ => Edition::Second,
-        };
-        let fill = Fill::of(seed, edition);
+        let fill = Fill::new(seed);
         let blocks: Vec<_> = (0..sizes.blocks).map(|i| fill.block(i)).collect();
         let (mut tiles, mut previous) = (Vec::new(), [0; 32]);
         for frame in 0..sizes.frames {
