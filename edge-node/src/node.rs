@@ -385,8 +385,8 @@ async fn prover(
     shutdown: &Shutdown,
 ) -> Arc<Prover> {
     let root = nix::unistd::geteuid().is_root();
-    let devices = devices::find(config, gpus, root).await;
-    let prover = Prover::new(key, &config.prover, devices, shutdown.token());
+    let found = devices::find(config, gpus, root).await;
+    let prover = Prover::new(key, found, shutdown.token());
     dialler.tell_proves(prover.proves());
     Arc::new(prover.keeping_in(&config.data))
 }

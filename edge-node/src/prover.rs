@@ -119,7 +119,8 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct Prover {
     key: Arc<ReceiptKey>,
-    is_willing: bool,
+    /// Why it proves nothing, if it does not.
+    is_able: Result<(), String>,
     devices: Vec<Device>,
     /// Their ids.
     gpus: Vec<String>,
@@ -138,16 +139,15 @@ struct Room {
 }
 
 impl Prover {
-    /// Proves these devices until `stop`.
+    /// Proves what was found until `stop`.
     pub(crate) fn new(
         key: Arc<ReceiptKey>,
-        limits: &Limits,
-        devices: Vec<Device>,
+        (devices, is_able): (Vec<Device>, Result<(), String>),
         stop: CancellationToken,
     ) -> Self {
         Self {
             key,
-            is_willing: limits.take,
+            is_able,
             gpus: devices.iter().map(|device| device.id.clone()).collect(),
             devices,
             kept: None,
@@ -166,9 +166,9 @@ impl Prover {
 
     /// What this node tells its broker that it proves.
     pub(crate) fn proves(&self) -> Vec<Proves> {
-        match self.is_willing {
-            true => self.devices.iter().map(Device::told).collect(),
-            false => Vec::new(),
+        match self.is_able {
+            Ok(()) => self.devices.iter().map(Device::told).collect(),
+            Err(_) => Vec::new(),
         }
     }
 
@@ -214,16 +214,17 @@ impl Prover {
     }
 
     /// Why there is no room for a probe of a device.
-    fn refusal(&self, device: &Device, room: &Room) -> Option<&'static str> {
+    fn refusal(&self, device: &Device, room: &Room) -> Option<String> {
         let seat = room.seats.get(&device.id);
-        match () {
-            () if !self.is_willing => Some("This node proves nothing: `prover.take` is false."),
-            () if device.is_used(&room.uses) => Some("A session has it, and comes first."),
-            () if seat.is_some_and(|of| !of.cancel.is_cancelled()) => {
-                Some("The node proves it to somebody else at the moment.")
+        let why = match &self.is_able {
+            Err(why) => return Some(format!("This node proves nothing: {why}.")),
+            Ok(()) if device.is_used(&room.uses) => "A session has it, and comes first.",
+            Ok(()) if seat.is_some_and(|of| !of.cancel.is_cancelled()) => {
+                "The node proves it to somebody else at the moment."
             }
-            () => None,
-        }
+            Ok(()) => return None,
+        };
+        Some(why.to_owned())
     }
 
     async fn begin(&self, probe: &SessionId, message: &[u8]) -> Result<Vec<u8>, ProblemResponse> {
@@ -394,7 +395,7 @@ mod test {
             adapter: String::new(),
         };
         let (key, cpu) = (ReceiptKey::of_seed(&[1; 32]), Device::cpu(&limits));
-        Prover::new(Arc::new(key), &limits, vec![cpu], CancellationToken::new())
+        Prover::new(Arc::new(key), (vec![cpu], Ok(())), CancellationToken::new())
     }
 
     fn sessions(count: usize) -> Uses {

@@ -30,6 +30,7 @@ use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use session_broker::broker::Broker;
 use session_broker::config::{Config, Parsed};
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::example;
@@ -49,6 +50,8 @@ struct Site {
     agent: Option<Child>,
     /// What the agent's `[prover]` says beside its threads.
     prover: String,
+    /// The program that proves GPUs.
+    program: PathBuf,
     shutdown: Shutdown,
 }
 
@@ -93,6 +96,7 @@ impl Site {
             node: enrolled.node,
             agent: None,
             prover: prover.to_owned(),
+            program: example("prover"),
             shutdown,
         };
         site.start_agent();
@@ -119,7 +123,7 @@ impl Site {
             .arg("--worker")
             .arg(example("quiet_worker"))
             .arg("--prover")
-            .arg(example("prover"))
+            .arg(&self.program)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

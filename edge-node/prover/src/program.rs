@@ -13,7 +13,8 @@ use crate::class::class;
 use crate::gpu::{Gpu, GpuError, devices, open};
 use crate::serve::serve;
 use clap::Parser;
-use nearlight_proof::porc::exchange::program::Device;
+use nearlight_proof::porc::exchange::begin::EDITION;
+use nearlight_proof::porc::exchange::program::{Device, Listed};
 use nearlight_proof::receipt::predicate::Sizes;
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
@@ -31,7 +32,7 @@ const PIPE_BYTES: usize = 1 << 16;
     about = "Computes a proof of capacity on a GPU, for the agent"
 )]
 struct Args {
-    /// Print the devices that there are, as JSON, and end.
+    /// Print the devices that there are, and of which edition of the legs this program is, as JSON, and end.
     #[arg(long, conflicts_with = "gpu")]
     list: bool,
     /// Prove so many seeds on each device, compare with the oracle, print what came of it as JSON, and end: 0 if all are
@@ -71,8 +72,10 @@ pub fn run() -> ExitCode {
     // Where the kernel does not allow it there is nothing to be done about it.
     let _ = rustix::process::setpriority_process(None, NICE);
     let Some(gpu) = args.gpu else {
-        let all: Vec<_> = devices().into_iter().map(|(device, _)| device).collect();
-        return print(&all);
+        return print(&Listed {
+            edition: EDITION,
+            devices: devices().into_iter().map(|(device, _)| device).collect(),
+        });
     };
     match serve(|| open(&gpu), Orders::follow(), std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,

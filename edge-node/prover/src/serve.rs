@@ -5,6 +5,7 @@
 use crate::gpu::{Gpu, GpuError};
 use crate::legs::Legs;
 use nearlight_proof::key::KeyId;
+use nearlight_proof::porc::exchange::begin::EDITION;
 use nearlight_proof::porc::exchange::program::{LINE_BYTES_MAX, Order, Rooted, Said};
 use std::io::{self, BufRead, Write};
 
@@ -47,7 +48,7 @@ fn probe(
     out: &mut impl Write,
 ) -> Result<(), ServeError> {
     let gpu = open()?;
-    say(out, &Said::Ready)?;
+    say(out, &Said::Ready { edition: EDITION })?;
     let Some(first) = next(orders)? else {
         return Ok(());
     };

@@ -6,14 +6,15 @@
 //!   none of them -------------------------------------------------------> the CPU
 //! ```
 //!
-//! A GPU that no Vulkan and no GL driver shows cannot be proved: it is said once, and the node proves what is left.
+//! A GPU that no Vulkan and no GL driver shows cannot be proved: it is said once, and the node proves what is left. With a
+//! program of another edition it proves nothing, and says so to whoever asks: its answers would be wrong.
 //!
 //! **Invariants.** An id names one thing for as long as the machine stays as it is. A slice of a GPU, and one that is cut
 //! into slices, are none: Vulkan knows no slices.
 //!
 //! **What it does not know:** whether a device is free.
 
-use super::program::{self, Program};
+use super::program::{self, ListError, Program};
 use super::{CPU, Limits, WORK_PER_THREAD};
 use crate::config::Config;
 use crate::gpu::{Gpu, Gpus};
@@ -120,14 +121,39 @@ impl Device {
     }
 }
 
-/// What this node proves. The programs of GPUs are asked which they find.
-pub(crate) async fn find(config: &Config, gpus: &Gpus, root: bool) -> Vec<Device> {
+/// What this node proves, or why nothing. The programs of GPUs are asked which they find.
+pub(crate) async fn find(
+    config: &Config,
+    gpus: &Gpus,
+    root: bool,
+) -> (Vec<Device>, Result<(), String>) {
     let limits = &config.prover;
     let cpu = vec![Device::cpu(limits)];
-    if !limits.take || (gpus.whole().next().is_none() && limits.adapter.is_empty()) {
-        return cpu;
+    if !limits.take {
+        return (cpu, Err("`prover.take` is false".to_owned()));
     }
-    let found = match program::list(config, root).await {
+    if gpus.whole().next().is_none() && limits.adapter.is_empty() {
+        return (cpu, Ok(()));
+    }
+    match program::list(config, root).await {
+        Err(error @ ListError::Edition(_)) => {
+            tracing::error!(%error, "this node proves nothing");
+            (cpu, Err(error.to_string()))
+        }
+        found => (of_gpus(found, config, gpus, root), Ok(())),
+    }
+}
+
+/// The GPUs that can be proved, or the CPU if there are none.
+fn of_gpus(
+    found: Result<Vec<Found>, ListError>,
+    config: &Config,
+    gpus: &Gpus,
+    root: bool,
+) -> Vec<Device> {
+    let limits = &config.prover;
+    let cpu = vec![Device::cpu(limits)];
+    let found = match found {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "no GPU is proved, and the CPU is; see docs/gpu.md");

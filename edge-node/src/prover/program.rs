@@ -20,8 +20,9 @@ use crate::process::{Launch, Process, User};
 use crate::session::host;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::Hash;
+use nearlight_proof::porc::exchange::begin::EDITION;
 use nearlight_proof::porc::exchange::program::{
-    Device as Found, LINE_BYTES_MAX, Order as Told, Rooted, Said,
+    Device as Found, LINE_BYTES_MAX, Listed, Order as Told, Rooted, Said,
 };
 use nearlight_proof::receipt::predicate::Sizes;
 use std::fs::File;
@@ -72,6 +73,19 @@ pub(super) enum ListError {
     Deadline,
     #[error("edge-prover lists no devices; run `edge-prover --list` by hand")]
     Output,
+    #[error("{}", other_edition(*.0))]
+    Edition(u32),
+}
+
+/// What is said of a program whose legs are made in another way than this agent has them.
+fn other_edition(theirs: u32) -> String {
+    let theirs = match theirs {
+        0 => "does not say of which edition of the proof it is".to_owned(),
+        theirs => format!("is of edition {theirs} of the proof"),
+    };
+    format!(
+        "edge-prover {theirs}, and this agent is of edition {EDITION}; install both from one version"
+    )
 }
 
 /// The devices that programs find here.
@@ -99,7 +113,11 @@ pub(super) async fn list(config: &Config, root: bool) -> Result<Vec<Found>, List
     process.kill();
     process.exited().await;
     let said = read.ok().and_then(Result::ok).ok_or(ListError::Output)?;
-    serde_json::from_slice(&said).map_err(|_| ListError::Output)
+    let listed = Listed::read(&said).ok_or(ListError::Output)?;
+    match listed.edition {
+        EDITION => Ok(listed.devices),
+        theirs => Err(ListError::Edition(theirs)),
+    }
 }
 
 impl Program {
@@ -178,7 +196,15 @@ fn follow(out: File, roots: &watch::Sender<Roots>, told: &SyncSender<Heard>) {
     let mut out = BufReader::new(out);
     while let Ok(heard) = hear(&mut out) {
         match heard {
-            Heard::Said(Said::Ready) => roots.send_modify(|of| of.ready = true),
+            Heard::Said(Said::Ready { edition: EDITION }) => {
+                roots.send_modify(|of| of.ready = true);
+            }
+            // It was replaced since it listed its devices.
+            Heard::Said(Said::Ready { edition }) => {
+                let why = other_edition(edition);
+                let _ = told.send(Heard::Said(Said::Failed { why }));
+                return;
+            }
             Heard::Said(Said::Root { of, root }) if of != Rooted::Reads => {
                 roots.send_modify(|roots| roots.take(of, root.0));
             }

@@ -3,6 +3,8 @@
 
 use super::{LOOK_EVERY, Site};
 use nearlight_proof::receipt::predicate::Finding;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 pub(super) const MESA: &str = "adapter = \"llvmpipe\"";
 
@@ -98,6 +100,33 @@ async fn gpus_are_proved_beside_each_other_and_each_once() {
     assert!(none.contains("no GPU of that id"), "{none}");
     let odd = site.open_of(Some("a/b")).await.unwrap_err();
     assert!(odd.contains("no id"), "{odd}");
+}
+
+/// Its answers would be wrong, and the node would fail: it says what to install instead, also of its CPU.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_whose_prover_is_of_another_edition_proves_nothing_and_says_what_to_do() {
+    let mut site = Site::start_with(|_| {}, MESA).await;
+    site.stop_agent();
+    // The program runs as a user of its own.
+    let open = Permissions::from_mode(0o755);
+    std::fs::set_permissions(site.dir.path(), open.clone()).unwrap();
+    site.program = site.dir.path().join("edge-prover");
+    std::fs::write(&site.program, "#!/bin/sh\necho '[]'\n").unwrap();
+    std::fs::set_permissions(&site.program, open).unwrap();
+    site.start_agent();
+    let probe = loop {
+        match site.open().await {
+            Ok(probe) => break probe,
+            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    };
+    assert!(probe.offer.busy);
+    site.end(&probe).await;
+    let found = site.probe("slow").await;
+    let reason = &found.porc.reason;
+    assert_eq!(found.porc.finding, Finding::Inconclusive, "{reason}");
+    assert!(reason.contains("This node proves nothing"), "{reason}");
+    assert!(reason.contains("install both from one version"), "{reason}");
 }
 
 /// Where no driver shows what is to be proved, the node proves its CPU and says so.

@@ -90,10 +90,31 @@ async fn whatever_is_wrong_with_a_program_is_said() {
     assert_eq!(prove_by(&large).failed().await, ENDED);
 }
 
+/// Its roots would be others than a checker asks for, and the node would fail for them.
+#[tokio::test]
+async fn a_program_of_another_edition_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = script(&dir, r#"echo '{"said":"ready"}'; read line"#);
+    let why = prove_by(&old).failed().await;
+    assert!(
+        why.contains("does not say of which edition") && why.contains("install both"),
+        "{why}"
+    );
+    let new = script(&dir, r#"echo '{"said":"ready","edition":3}'; read line"#);
+    let why = prove_by(&new).failed().await;
+    assert!(
+        why.contains("is of edition 3") && why.contains("of edition 2;"),
+        "{why}"
+    );
+}
+
 #[tokio::test]
 async fn one_that_ends_in_the_middle_ends_its_probe_and_the_next_one_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let path = script(&dir, r#"echo '{"said":"ready"}'; read line; exit 0"#);
+    let path = script(
+        &dir,
+        r#"echo '{"said":"ready","edition":2}'; read line; exit 0"#,
+    );
     for _ in 0..2 {
         let mut proving = prove_by(&path);
         proving.roots.wait_for(|of| of.ready).await.unwrap();
@@ -107,7 +128,7 @@ async fn one_that_hangs_is_killed_with_its_probe() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
     let hangs = format!(
-        r#"echo $$ > {}; echo '{{"said":"ready"}}'; exec sleep 100000"#,
+        r#"echo $$ > {}; echo '{{"said":"ready","edition":2}}'; exec sleep 100000"#,
         pid.display()
     );
     let mut proving = prove_by(&script(&dir, &hangs));

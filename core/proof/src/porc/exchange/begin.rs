@@ -12,7 +12,9 @@ use crate::receipt::envelope::Envelope;
 use crate::receipt::predicate::Sizes;
 use serde::{Deserialize, Serialize};
 
-/// The type of its payload. Its number is the edition: how the legs are made.
+/// How the legs are made. What is of another edition is neither proved nor judged here.
+pub const EDITION: u32 = 2;
+/// The type of its payload, of this edition.
 pub const BEGIN: &str = "application/vnd.nearlight.porc-begin.v2+json";
 /// How the type of any edition begins.
 const BEGINS: &str = "application/vnd.nearlight.porc-begin.v";

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! agent                                  program, one for each probe
-//!  | <------------------ ready, or failed |  the device is open
+//!  | <------------------ ready, or failed |  the device is open; of which edition the program is
 //!  | -- start: seed and sizes ----------> |
 //!  | <------ root of the fill, C, frames -|  each as soon as it is there
 //!  | -- read ---------------------------> |
@@ -11,7 +11,9 @@
 //!  | <--------- opening, then its bytes --|
 //! ```
 //!
-//! `failed` may come in the place of any answer, and is the last one. Whoever loses the other ends.
+//! `failed` may come in the place of any answer, and is the last one. Whoever loses the other ends. Before all that the
+//! program lists its devices ([`Listed`]), and says there, too, of which edition of the legs it is: an agent of another one
+//! has it prove nothing.
 //!
 //! **What it does not know:** pipes, processes, who asks the node.
 
@@ -68,7 +70,11 @@ pub enum Rooted {
 #[serde(tag = "said", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Said {
     /// The device is open.
-    Ready,
+    Ready {
+        /// As in [`Listed`].
+        #[serde(default)]
+        edition: u32,
+    },
     /// A root.
     Root {
         /// Of what.
@@ -88,7 +94,29 @@ pub enum Said {
     },
 }
 
-/// A device that a program found, as `edge-prover --list` prints it.
+/// What `edge-prover --list` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Of which edition of the legs it is ([`EDITION`](super::begin::EDITION)). None is that of a program that does not say.
+    pub edition: u32,
+    /// The devices that it found.
+    pub devices: Vec<Device>,
+}
+
+impl Listed {
+    /// Reads it. A program of before printed the devices alone.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let of_before = || {
+            let devices = serde_json::from_slice(bytes).ok()?;
+            let edition = 0;
+            Some(Self { edition, devices })
+        };
+        serde_json::from_slice(bytes).ok().or_else(of_before)
+    }
+}
+
+/// A device that a program found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// What the program is told to open: `pci-ADDRESS`, or `adapter-NUMBER` of one that sits on no bus.
@@ -105,6 +133,7 @@ pub struct Device {
 
 #[cfg(test)]
 mod test {
+    use super::super::begin::{BEGIN, EDITION};
     use super::*;
 
     const SIZES: Sizes = Sizes {
@@ -144,5 +173,22 @@ mod test {
         assert_eq!(serde_json::from_str::<Said>(&line).unwrap(), said);
         let odd = r#"{"said":"failed","why":"","more":1}"#;
         assert!(serde_json::from_str::<Said>(odd).is_err());
+    }
+
+    #[test]
+    fn a_program_that_does_not_say_of_which_edition_it_is_is_of_none() {
+        let device = r#"{"id":"a","name":"b","pci":"","is_software":false,"fill_mib":7}"#;
+        let listed = Listed::read(format!("[{device}]").as_bytes()).unwrap();
+        assert_eq!((listed.edition, listed.devices.len()), (0, 1));
+        let now = Listed {
+            edition: EDITION,
+            ..listed
+        };
+        let text = serde_json::to_vec(&now).unwrap();
+        assert_eq!(Listed::read(&text), Some(now));
+        assert_eq!(Listed::read(b"llvmpipe"), None);
+        let ready: Said = serde_json::from_str(r#"{"said":"ready"}"#).unwrap();
+        assert_eq!(ready, Said::Ready { edition: 0 });
+        assert!(BEGIN.contains(&format!(".v{EDITION}+")));
     }
 }
