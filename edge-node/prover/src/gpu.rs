@@ -1,6 +1,10 @@
 //! A device that runs shaders, one after the other.
+//!
+//! **Invariant.** No more than [`IN_FLIGHT`] dispatches wait: whoever ends the program, as for a session that comes, waits
+//! for these at most.
 
 use nearlight_proof::porc::exchange::program::Device as Described;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
@@ -8,7 +12,7 @@ use wgpu::{
     Adapter, BindGroupDescriptor, BindGroupEntry, Buffer, BufferDescriptor, BufferUsages,
     CommandEncoderDescriptor, ComputePassDescriptor, ComputePipeline, ComputePipelineDescriptor,
     Device, DeviceDescriptor, DeviceLostReason, DeviceType, Instance, InstanceDescriptor, Limits,
-    MapMode, PollType, Queue, ShaderModuleDescriptor, ShaderSource,
+    MapMode, PollType, Queue, ShaderModuleDescriptor, ShaderSource, SubmissionIndex,
 };
 
 /// What every shader begins with.
@@ -19,6 +23,9 @@ const STAGING_BYTES: u64 = 16 << 20;
 const BUFFER_BYTES_MAX: u64 = 1 << 30;
 /// The most buffers of a fill, on a device that would take more: the reads' shader names each of them.
 const BUFFERS_MAX: u32 = 1 << 10;
+
+/// Dispatches that are submitted and not done: one runs, and the next one is there when it ends.
+const IN_FLIGHT: usize = 2;
 
 /// Why a GPU does not do it.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +59,7 @@ pub struct Gpu {
     queue: Queue,
     fault: Fault,
     dispatches: AtomicU64,
+    in_flight: Mutex<VecDeque<SubmissionIndex>>,
     /// Its name, as its driver says.
     pub name: String,
     /// Whether it is a CPU that plays one.
@@ -147,6 +155,7 @@ impl Gpu {
             queue,
             fault,
             dispatches: AtomicU64::new(0),
+            in_flight: Mutex::default(),
             name: info.name,
             is_software: info.device_type == DeviceType::Cpu,
         })
@@ -245,8 +254,24 @@ impl Gpu {
         pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(groups.0, groups.1, 1);
         drop(pass);
-        self.queue.submit([encoder.finish()]);
+        self.submitted(self.queue.submit([encoder.finish()]));
+    }
+
+    /// Waits until no more than [`IN_FLIGHT`] are left. A device that does not go on is [`Self::check`]'s to say.
+    fn submitted(&self, last: SubmissionIndex) {
         self.dispatches.fetch_add(1, Ordering::Relaxed);
+        let mut in_flight = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        in_flight.push_back(last);
+        while in_flight.len() > IN_FLIGHT {
+            let (submission_index, timeout) = (in_flight.pop_front(), None);
+            let _ = self.device.poll(PollType::Wait {
+                submission_index,
+                timeout,
+            });
+        }
     }
 
     /// Reads words back, piece by piece.

@@ -9,7 +9,7 @@
 //!
 //! **What it does not know:** who asks, time.
 
-use crate::fill::{Filled, fill};
+use crate::fill::{Filled, Pieces, fill};
 use crate::gpu::{Gpu, GpuError};
 use crate::render::Renderer;
 use crate::{matrix, reads};
@@ -44,7 +44,7 @@ impl<'a> Legs<'a> {
         (seed, sizes): (&Hash, &Sizes),
         mut tell: impl FnMut(Rooted, Hash),
     ) -> Result<Self, GpuError> {
-        let (filled, leaves) = fill(gpu, seed, sizes.blocks, u64::MAX)?;
+        let (filled, leaves) = fill(gpu, seed, sizes.blocks, Pieces::default())?;
         let filling = Tree::new(leaves);
         tell(Rooted::Fill, filling.root());
 

@@ -10,7 +10,7 @@
 //! the order of threads. Leaves are hashed on the host.
 //!
 //! **Invariants.** A binding is never larger than the device takes: what is larger lies in several buffers. No dispatch
-//! runs long: a lane reads a segment, a block is one thread's.
+//! runs long: a lane reads a segment, a block is made some steps at a time. Two are submitted at the most.
 //!
 //! **What it does not know:** who asks, time, what is opened.
 

@@ -2,12 +2,13 @@
 //! one (package mesa-vulkan-drivers).
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 
+use edge_prover::fill::{self, Pieces};
 use edge_prover::gpu::{Gpu, adapters};
 use edge_prover::render::Renderer;
-use edge_prover::{fill, matrix, reads};
+use edge_prover::{matrix, reads};
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::compute::{Factor, product_row};
-use nearlight_proof::porc::memory::{BLOCK_WORDS, Fill, Reads};
+use nearlight_proof::porc::memory::{BLOCK_STEPS, BLOCK_WORDS, Fill, Reads};
 use nearlight_proof::porc::render::{Scene, frame_key};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -25,6 +26,7 @@ struct Sizes {
     rows: u32,
     blocks: u32,
     per_buffer: u32,
+    steps: u32,
     lanes: u32,
     turns: u32,
     tiles: u32,
@@ -37,6 +39,7 @@ impl Sizes {
             rows: 1 + below(50),
             blocks: 1 + below(9),
             per_buffer: 2 + below(3),
+            steps: 2_000 + below(60_000),
             lanes: 1 + below(70),
             turns: 1 + below(2_300),
             tiles: 1 + below(3),
@@ -60,7 +63,15 @@ fn check(gpu: &Gpu, random: &mut ChaCha8Rng) {
     assert_eq!(made, oracle, "C of {}", sizes.rows);
 
     let bytes = u64::from(sizes.per_buffer) * BLOCK_WORDS as u64 * 4;
-    let (filled, leaves) = fill::fill(gpu, &seed, sizes.blocks, bytes).unwrap();
+    let pieces = Pieces {
+        buffer_bytes: bytes,
+        steps: sizes.steps.into(),
+    };
+    let before = gpu.dispatches();
+    let (filled, leaves) = fill::fill(gpu, &seed, sizes.blocks, pieces).unwrap();
+    let dispatches = gpu.dispatches() - before;
+    let steps = u64::from(sizes.blocks) * BLOCK_STEPS;
+    assert!(dispatches >= steps.div_ceil(pieces.steps), "{dispatches}");
     let oracle = Fill::new(&seed);
     let digests: Vec<_> = (0..sizes.blocks)
         .map(|block| oracle.digest(block))
