@@ -918,7 +918,13 @@ def main(arguments):
             print(answer(json.loads(line)))
         return 0
     if arguments[:1] == ["beacon"] and len(arguments) == 3:
-        value = quicknet(int(arguments[1]), bytes.fromhex(arguments[2]))
+        try:
+            number, signature = int(arguments[1]), bytes.fromhex(arguments[2])
+            number.to_bytes(8, "big")
+        except (ValueError, OverflowError):
+            print("a round is a number from 0 on, and its signature 96 hex digits", file=sys.stderr)
+            return 64
+        value = quicknet(number, signature)
         print(value.hex() if value else "FORGED")
         return 0 if value else CODES["FORGED"]
     if arguments[:1] != ["receipt"] or len(arguments) < 3:

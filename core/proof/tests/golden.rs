@@ -49,6 +49,28 @@ fn what_is_of_the_first_edition_is_refused() {
     assert_ne!(json!(root), refused["fill_root"]);
 }
 
+/// What is no hex ended in a traceback.
+#[test]
+fn the_second_verifier_says_in_a_line_what_is_no_round() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verify/verify.py");
+    for (round, signature) in [
+        ("1", "zz"),
+        ("x", "00"),
+        ("-1", "00"),
+        ("18446744073709551616", "00"),
+    ] {
+        let mut python = Command::new("python3");
+        let output = python.args([script, "beacon", round, signature]);
+        let output = output.output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{err}");
+        assert_eq!(
+            err.trim(),
+            "a round is a number from 0 on, and its signature 96 hex digits"
+        );
+    }
+}
+
 /// docs/verify/verify.py shares no line with this crate. Needs python3 with the package cryptography; `make doctor` says so.
 #[test]
 fn the_second_verifier_agrees_on_every_vector() {
