@@ -4,6 +4,8 @@
 
 #[path = "prove/gpu.rs"]
 mod gpu;
+#[path = "prove/liars.rs"]
+mod liars;
 #[path = "prove/network.rs"]
 mod network;
 mod support;

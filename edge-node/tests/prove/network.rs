@@ -26,21 +26,26 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// A checker that came in, and works.
-struct Working {
+pub(super) struct Working {
     runner: Arc<Runner>,
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl Site {
     /// Lets a checker in as its operator would come in, and starts it.
     async fn checker(&self, n: u8) -> Working {
+        self.checker_at(n, None).await
+    }
+
+    /// The same, which finds the broker elsewhere than where it came in.
+    pub(super) async fn checker_at(&self, n: u8, at: Option<String>) -> Working {
         let wanted = json!({ "operator": format!("operator-{n}") }).to_string();
         let made = self.call("POST", "/v1/checker-tokens", &wanted).await;
         let token = made["token"].as_str().unwrap().to_owned();
         let settings = Settings {
             data: self.dir.path().join(format!("checker-{n}")),
             gb_max: Some(10),
-            url: None,
+            url: at,
             plays: false,
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
         };

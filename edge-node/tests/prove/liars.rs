@@ -1,0 +1,371 @@
+//! Checkers that lie, among others and all together: real ones, of which a relay of the test's own turns every pass that they
+//! sign into a fail. What the node kept of its probes shows who was right.
+
+use super::network::Working;
+use super::{LOOK_EVERY, Parsed, Site};
+use checker::keys;
+use checker::member::Network;
+use nearlight_kit::clock::unix_ms;
+use nearlight_proof::encoding::{hex, sha256};
+use nearlight_proof::key::{KeyId, SecretKey};
+use nearlight_proof::receipt::envelope::Envelope;
+use nearlight_proof::receipt::predicate::{Finding, Predicate, Verdict};
+use nearlight_proof::receipt::statement::Statement;
+use nearlight_protocol::dispute::{CreateDispute, EvidenceName};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const CHECKERS: u8 = 4;
+/// What a liar says of a right opening.
+const LIE: &str = "row 3 of C: what was committed to is not what the seed asks for";
+/// What `nearlight node dispute` cuts files into, bytes.
+const PIECE_BYTES: usize = 60_000;
+const STAKE: u64 = 1_000;
+
+/// A checker whose word to the broker goes through the test.
+struct Liar {
+    of: Working,
+    lies: Arc<AtomicBool>,
+}
+
+impl Liar {
+    fn key_id(&self) -> KeyId {
+        keys::load(&self.of.settings.data).unwrap().public().id()
+    }
+
+    fn lies(&self, whether: bool) {
+        self.lies.store(whether, Ordering::SeqCst);
+    }
+}
+
+/// Passes requests on to the broker; of a checker that lies its receipts otherwise than it wrote them.
+#[derive(Clone)]
+struct Relay {
+    broker: SocketAddr,
+    data: PathBuf,
+    lies: Arc<AtomicBool>,
+}
+
+impl Relay {
+    fn start(self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let relay = self.clone();
+                // Whoever goes away in between is not missed.
+                std::thread::spawn(move || relay.pass_on(&stream.unwrap()));
+            }
+        });
+        url
+    }
+
+    fn pass_on(&self, mut client: &TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(client);
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').unwrap_or_default();
+            match name.to_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().unwrap(),
+                "connection" => {}
+                "transfer-encoding" => panic!("a body whose length is not told: {head}"),
+                _ => head.push_str(&line),
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        if self.lies.load(Ordering::SeqCst) && has_receipt(&head) {
+            let key = keys::load(&self.data).unwrap();
+            body = lie(&body, &key).unwrap_or(body);
+        }
+        let mut broker = TcpStream::connect(self.broker)?;
+        let length = body.len();
+        write!(
+            broker,
+            "{head}content-length: {length}\r\nconnection: close\r\n\r\n"
+        )?;
+        broker.write_all(&body)?;
+        std::io::copy(&mut broker, &mut client).map(|_| ())
+    }
+}
+
+/// One for the log, or for the node to sign.
+fn has_receipt(head: &str) -> bool {
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    head.starts_with("POST") && (path == "/v1/receipts" || path.contains("/sign?"))
+}
+
+/// A pass as a fail, signed by who lies alone.
+fn lie(receipt: &[u8], key: &SecretKey) -> Option<Vec<u8>> {
+    let envelope = Envelope::parse(receipt).ok()?;
+    let mut statement = Statement::parse(&envelope).ok()?;
+    let Predicate::Porc(porc) = &mut statement.predicate else {
+        return None;
+    };
+    if porc.finding != Finding::Pass {
+        return None;
+    }
+    (porc.finding, porc.reason) = (Finding::Fail, LIE.to_owned());
+    let mut envelope = statement.envelope().unwrap();
+    envelope.sign(key);
+    Some(envelope.to_bytes())
+}
+
+impl Site {
+    async fn liar(&self, n: u8) -> Liar {
+        let lies = Arc::new(AtomicBool::new(false));
+        let relay = Relay {
+            broker: self.broker.listen,
+            data: self.dir.path().join(format!("checker-{n}")),
+            lies: lies.clone(),
+        };
+        let of = self.checker_at(n, Some(relay.start())).await;
+        Liar { of, lies }
+    }
+
+    /// Waits for a round that has all of these.
+    async fn round_of(&self, checkers: &[Liar]) {
+        let network = Network::load(&checkers[0].of.settings.data).unwrap();
+        let anchor = network.anchor().unwrap();
+        loop {
+            let round = anchor.round_at(unix_ms()).unwrap();
+            let path = format!("/v1/assignments?round={round}");
+            let shown = self.call("GET", &path, "").await;
+            let set = shown["checkers"].as_array();
+            if set.is_some_and(|set| set.len() == checkers.len()) {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The node comes back with a new key, of which nothing is known: it is checked at once.
+    fn with_another_key(&mut self) {
+        self.stop_agent();
+        std::fs::remove_file(self.dir.path().join("node/data/receipt.key")).unwrap();
+        self.start_agent();
+    }
+
+    /// The node's standing, once it is so.
+    async fn standing(&self, is: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/v1/nodes/{}/standing", self.node);
+        loop {
+            let standing = self.call("GET", &path, "").await;
+            if is(&standing) {
+                return standing;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What the node kept for disputes: of each probe its record, then what it opened.
+    fn kept(&self) -> BTreeSet<[PathBuf; 2]> {
+        let dir = self.dir.path().join("node/data/disputes");
+        let files = std::fs::read_dir(dir).into_iter().flatten();
+        let records = files
+            .map(|of| of.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|of| of == "record"));
+        let both = |record: PathBuf| {
+            let opening = record.with_extension("opening");
+            [record, opening]
+        };
+        records.map(both).collect()
+    }
+
+    /// The statement at a place of the log, once it is shown.
+    async fn logged(&self, index: &Value) -> Statement {
+        let path = format!("/v1/receipts/{index}");
+        loop {
+            let shown = self.call("GET", &path, "").await;
+            if let Some(text) = shown["envelope"].as_str() {
+                let envelope = Envelope::parse(text.as_bytes()).unwrap();
+                return Statement::parse(&envelope).unwrap();
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// As `nearlight node dispute RECEIPT --evidence RECORD --evidence OPENING …` does it; what the referee says.
+    async fn dispute(&self, receipt: &Value, shown: &BTreeSet<[PathBuf; 2]>) -> Verdict {
+        let files = shown
+            .iter()
+            .flatten()
+            .map(|file| std::fs::read(file).unwrap());
+        let pieces: Vec<Vec<u8>> = files
+            .flat_map(|file| {
+                let pieces = file.chunks(PIECE_BYTES).map(<[u8]>::to_vec);
+                pieces.collect::<Vec<_>>()
+            })
+            .collect();
+        let named = pieces.iter().map(|piece| EvidenceName {
+            sha256: hex(&sha256(&[piece])),
+            bytes: piece.len() as u64,
+        });
+        let wanted = CreateDispute {
+            receipt: receipt.as_u64().unwrap(),
+            reason: "the opening was right".to_owned(),
+            evidence: named.collect(),
+        };
+        let wanted = serde_json::to_string(&wanted).unwrap();
+        let filed = self.call("POST", "/v1/disputes", &wanted).await;
+        let asked = self.asked();
+        let put = move || {
+            for piece in &pieces {
+                asked.put_evidence(piece, None).unwrap();
+            }
+        };
+        tokio::task::spawn_blocking(put).await.unwrap();
+        let path = format!("/v1/disputes/{}", filed["index"]);
+        let verdict = loop {
+            // It is shown a moment after it was filed.
+            let shown = self.call("GET", &path, "").await;
+            if shown["verdict"].is_u64() {
+                break shown["verdict"].clone();
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        match self.logged(&verdict).await.predicate {
+            Predicate::Verdict(verdict) => verdict,
+            _ => panic!("another kind than a verdict ended the dispute"),
+        }
+    }
+
+    async fn deposit(&self, id: &str, account: &str) {
+        let body = json!({
+            "id": id, "direction": "deposit", "account": account, "amount_micro": STAKE.to_string(),
+        });
+        let moved = self.call("POST", "/v1/stakes", &body.to_string()).await;
+        assert!(moved["status"].is_null(), "{moved}");
+    }
+
+    /// What of an account is held, once its free part is so much.
+    async fn held_of(&self, account: &str, free: u64) -> u64 {
+        let path = format!("/v1/stakes?account={account}");
+        loop {
+            let list = self.call("GET", &path, "").await;
+            let of = |part: &str| -> u64 {
+                let text = list["accounts"][0][part].as_str().unwrap_or("0");
+                text.parse().unwrap()
+            };
+            let held = of("held_micro");
+            if of("credits_micro") - of("debits_micro") - held == free {
+                return held;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// State and finding of its newest round, if all have said what they found.
+fn newest(standing: &Value) -> Option<(&str, &str)> {
+    let newest = &standing["verdicts"][0];
+    let said = newest["receipts"].as_array()?.len();
+    let text = |name: &str| newest[name].as_str().unwrap_or_default();
+    (said == usize::from(CHECKERS)).then(|| (text("state"), text("finding")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_liar_is_named_and_a_node_that_all_failed_wins_its_dispute() {
+    let changed = |parsed: &mut Parsed| {
+        parsed.checks.round_s = 2;
+        parsed.checks.class = "slow".to_owned();
+        parsed.checks.capacity_s = 300;
+        parsed.checks.committee = CHECKERS.into();
+    };
+    let mut site = Site::start_with(changed, "").await;
+    // Nobody looks at it before all are there.
+    site.stop_agent();
+    let mut checkers = Vec::new();
+    for n in 1..=CHECKERS {
+        checkers.push(site.liar(n).await);
+    }
+    site.round_of(&checkers).await;
+    site.start_agent();
+    let proven = site
+        .standing(|of| newest(of) == Some(("passed", "pass")) && of["gate"] == "proven")
+        .await;
+    assert_eq!(
+        site.kept(),
+        BTreeSet::new(),
+        "it signed what it agrees with"
+    );
+    let nodes = site.call("GET", "/v1/nodes", "").await;
+    let operator = nodes["nodes"][0]["operator"].as_str().unwrap();
+    let operator = format!("operator/{operator}");
+    let liar = checkers[3].key_id();
+    let liars = format!("checker/{liar}");
+    site.deposit("operator", &operator).await;
+    site.deposit("liar", &liars).await;
+
+    one_lies(&mut site, (&checkers, &proven, &liars)).await;
+    all_lie(&mut site, &checkers, &operator).await;
+}
+
+/// Three are honest and one lies: the node keeps its standing, and the liar is named, with what the node shows.
+async fn one_lies(site: &mut Site, (checkers, proven, account): (&[Liar], &Value, &str)) {
+    let liar = &checkers[3];
+    liar.lies(true);
+    site.with_another_key();
+    let split = site
+        .standing(|of| newest(of).is_some_and(|of| of.0 == "split"))
+        .await;
+    assert_eq!(split["gate"], "proven", "{split}");
+    assert_eq!(split["rank_permille"], proven["rank_permille"]);
+    let mut lied = None;
+    for index in split["verdicts"][0]["receipts"].as_array().unwrap() {
+        let said = site.logged(index).await;
+        let Predicate::Porc(porc) = &said.predicate else {
+            panic!("a receipt of another kind");
+        };
+        let lies = said.head.issuer == liar.key_id();
+        assert_eq!(porc.finding == Finding::Fail, lies, "{}", porc.reason);
+        if lies {
+            lied = Some(index.clone());
+        }
+    }
+    let kept = site.kept();
+    assert_eq!(kept.len(), 1, "the node did not sign that it failed");
+    let verdict = site.dispute(&lied.unwrap(), &kept).await;
+    assert_eq!(verdict.finding, Finding::Pass);
+    assert_eq!(verdict.liars, [liar.key_id()]);
+    assert!(verdict.step.contains("executed again"), "{}", verdict.step);
+    let settled = site
+        .standing(|of| newest(of) == Some(("settled", "pass")))
+        .await;
+    assert_eq!(settled["gate"], "proven");
+    let named = json!([liar.key_id().to_string()]);
+    assert_eq!(settled["verdicts"][0]["liars"], named);
+    assert_eq!(site.held_of(account, STAKE * 9 / 10).await, STAKE / 10);
+}
+
+/// All lie: the node fails, its rank falls and its stake is held; by what it shows it gets all of that back.
+async fn all_lie(site: &mut Site, checkers: &[Liar], account: &str) {
+    checkers.iter().for_each(|of| of.lies(true));
+    let before = site.kept();
+    site.with_another_key();
+    let failed = site
+        .standing(|of| newest(of) == Some(("failed", "fail")))
+        .await;
+    assert_eq!(site.held_of(account, STAKE * 9 / 10).await, STAKE / 10);
+    let shown: BTreeSet<_> = site.kept().difference(&before).cloned().collect();
+    assert_eq!(shown.len(), checkers.len());
+    let disputed = &failed["verdicts"][0]["receipts"][0];
+    let verdict = site.dispute(disputed, &shown).await;
+    assert_eq!(verdict.finding, Finding::Pass);
+    let liars: BTreeSet<KeyId> = verdict.liars.iter().copied().collect();
+    assert_eq!(liars, checkers.iter().map(Liar::key_id).collect());
+    // What placement goes by follows a moment later.
+    let rank = |of: &Value| of["rank_permille"].as_u64().unwrap();
+    site.standing(|of| newest(of) == Some(("settled", "pass")) && rank(of) > rank(&failed))
+        .await;
+    assert_eq!(site.held_of(account, STAKE).await, 0, "its stake is back");
+}
