@@ -206,7 +206,8 @@ pub(crate) fn examine_as(
     let node = node.ok_or_else(|| Failure::Broker("the node's key is none".to_owned()))?;
     let begin = wanted.begin(&node, &probe.id);
     let exam = Exam::new(begin, secrets(), (key, node), wanted.class);
-    let mut exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
+    let exam = exam.map_err(|error| Failure::Broker(error.to_string()))?;
+    let mut exam = exam.of_card(probe.offer.card_mib.map(u64::from));
     let opening = ask_all((broker, probe), &mut exam, openings, meet)?;
     sign(broker, probe, (&exam, &opening), node.id())
 }

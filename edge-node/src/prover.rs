@@ -197,6 +197,7 @@ impl Prover {
             gpus: self.gpus.clone(),
             mem_mib: U64(device.bounds.mem_mib),
             work: U64(device.bounds.work),
+            card_mib: device.card_mib,
             busy: self.refusal(device, &self.room()).is_some(),
         })
     }

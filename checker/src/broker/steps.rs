@@ -113,6 +113,7 @@ mod test {
             gpus: Vec::new(),
             mem_mib: U64(1),
             work: U64(1),
+            card_mib: None,
             busy: false,
         };
         let probe = NewProbe {

@@ -3419,6 +3419,11 @@ export interface components {
         ProverOffer: {
             /** @description Whether it would refuse at this moment: a session has what is to be probed, or another probe has. */
             busy: boolean;
+            /**
+             * Format: int32
+             * @description Memory that the GPU has, MiB, as its driver says; none of a CPU, nor where no driver says it.
+             */
+            card_mib?: number | null;
             /** @description What it has, by its own ids: `cpu`, or the UUIDs of GPUs. */
             gpus: string[];
             /** @description Memory that a probe of it may take, MiB. */

@@ -22,6 +22,9 @@ pub struct ProverOffer {
     /// Work that a probe may be, in multiplications or about as much.
     #[schema(value_type = String)]
     pub work: U64,
+    /// Memory that the GPU has, MiB, as its driver says; none of a CPU, nor where no driver says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card_mib: Option<u32>,
     /// Whether it would refuse at this moment: a session has what is to be probed, or another probe has.
     pub busy: bool,
 }

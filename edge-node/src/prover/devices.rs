@@ -49,6 +49,8 @@ pub(crate) struct Device {
     model: String,
     /// The GPU as sessions have it; `None` of one that they cannot be told to have.
     uuid: Option<String>,
+    /// The memory that it has, MiB, where its driver says it.
+    pub(super) card_mib: Option<u32>,
     pub(super) bounds: Bounds,
     pub(super) by: By,
 }
@@ -69,6 +71,7 @@ impl Device {
             id: CPU.to_owned(),
             model: String::new(),
             uuid: None,
+            card_mib: None,
             bounds: Bounds {
                 mem_mib: limits.mem_mib.into(),
                 work: WORK_PER_THREAD * u64::from(limits.threads),
@@ -96,6 +99,9 @@ impl Device {
             id: uuid.clone().unwrap_or_else(|| found.id.clone()),
             model: model.unwrap_or_else(|| found.name.clone()),
             uuid,
+            card_mib: known
+                .and_then(|gpu| gpu.vram_mib)
+                .and_then(|mib| mib.try_into().ok()),
             bounds: Bounds {
                 mem_mib: mem_mib.min(found.fill_mib),
                 work,
@@ -261,6 +267,7 @@ mod test {
             both[0].bounds.mem_mib, 2_000,
             "what it has, not what could be reached"
         );
+        assert_eq!(both[0].card_mib, Some(2_000));
         assert_eq!(ids(&of(Vec::new(), "")), [""; 0]);
     }
 

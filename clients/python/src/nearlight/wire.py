@@ -1184,6 +1184,10 @@ class ProverOffer(TypedDict):
     """
     Whether it would refuse at this moment: a session has what is to be probed, or another probe has.
     """
+    card_mib: NotRequired[int | None]
+    """
+    Memory that the GPU has, MiB, as its driver says; none of a CPU, nor where no driver says it.
+    """
     gpus: list[str]
     """
     What it has, by its own ids: `cpu`, or the UUIDs of GPUs.

@@ -1,5 +1,6 @@
 //! The result is a number: each leg's speed as thousandths of a signed reference for its class.
 
+use super::memory::BLOCK_WORDS;
 use crate::canon;
 use crate::key::{KeyId, PublicKey, SecretKey};
 use crate::receipt::envelope::Envelope;
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub const TABLE: &str = "application/vnd.nearlight.gpu-table.v1+json";
 /// The greatest ratio that is written: a hundred times the reference.
 pub const PERMILLE_MAX: u32 = 100_000;
+
+/// Of a card's memory that is filled so many thousandths stand for all of it: driver and screen have the rest.
+pub const WHOLE_PERMILLE: u64 = 850;
 
 /// What a class of GPU takes for each leg at these sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +115,14 @@ impl Table {
 }
 
 impl Class {
+    /// How much memory a probe of this class fills, MiB, if a card of so much has more than that stands for.
+    #[must_use]
+    pub fn fills_less_than(&self, card_mib: u64) -> Option<u64> {
+        let fills_mib = u64::from(self.sizes.blocks) * BLOCK_WORDS as u64 * 4 / (1 << 20);
+        let is_less = fills_mib * 1000 < card_mib.saturating_mul(WHOLE_PERMILLE);
+        is_less.then_some(fills_mib)
+    }
+
     /// The score of a probe of this class's sizes that took so long.
     #[must_use]
     pub fn score(&self, took: &Elapsed) -> Score {
@@ -182,5 +194,12 @@ mod test {
         assert!(class.score(&took(u64::MAX)).permille == 0);
         let other = SecretKey::from_seed(&[2; 32]).public();
         assert_eq!(Table::open(&bytes, &other), Err(TableError::Signature));
+        let of_blocks = |blocks| Class {
+            sizes: Sizes { blocks, ..sizes },
+            ..class.clone()
+        };
+        assert_eq!(of_blocks(131_072).fills_less_than(9_637), None);
+        assert_eq!(of_blocks(131_072).fills_less_than(9_638), Some(8_192));
+        assert_eq!(of_blocks(1).fills_less_than(0), None);
     }
 }

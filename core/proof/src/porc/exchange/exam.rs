@@ -88,6 +88,8 @@ pub struct Exam<'a> {
     elapsed: Elapsed,
     /// What of the opening is kept, once there is one.
     brief: Vec<u8>,
+    /// The memory that the node says the card has, MiB.
+    card_mib: Option<u64>,
 }
 
 impl<'a> Exam<'a> {
@@ -133,7 +135,14 @@ impl<'a> Exam<'a> {
                 render_us: 0,
             },
             brief: Vec::new(),
+            card_mib: None,
         })
+    }
+
+    /// The same of a card that has so much memory, as the node says: what of it is not filled its receipt does not prove.
+    #[must_use]
+    pub fn of_card(self, card_mib: Option<u64>) -> Self {
+        Self { card_mib, ..self }
     }
 
     /// What is asked next; `None` while something is, and once it is over.
@@ -399,7 +408,7 @@ impl<'a> Exam<'a> {
                 issued_at_s,
                 countersign,
                 assurance: Assurance::Timing,
-                does_not_prove: DOES_NOT_PROVE.map(str::to_owned).to_vec(),
+                does_not_prove: self.does_not_prove(),
                 evidence,
             },
             predicate: Predicate::Porc(Box::new(self.result()?)),
@@ -407,6 +416,18 @@ impl<'a> Exam<'a> {
         let mut envelope = statement.envelope().ok()?;
         envelope.sign(self.key);
         Some(envelope)
+    }
+
+    fn does_not_prove(&self) -> Vec<String> {
+        let mut all = DOES_NOT_PROVE.map(str::to_owned).to_vec();
+        if let Some(card_mib) = self.card_mib
+            && let Some(mib) = self.class.fills_less_than(card_mib)
+        {
+            all.push(format!(
+                "that there is more than {mib} MiB of the {card_mib} MiB of memory that the node says its card has"
+            ));
+        }
+        all
     }
 
     /// The receipt with the node's signature, if that is what the node answered to `receipt`.

@@ -5,6 +5,7 @@ use super::super::record::{Record, RecordError};
 use super::*;
 use crate::porc::memory::thrifty::Seen;
 use crate::porc::memory::{BLOCK_WORDS, Fill};
+use crate::receipt::statement::Statement;
 
 /// What the cheapest prover known does for a read that keeps so many thousandths of a block of this size, thousandths of a
 /// step.
@@ -83,4 +84,23 @@ fn a_beginning_of_another_edition_is_refused_by_name() {
     }
     let odd = of_type("application/vnd.nearlight.porc-end.v2+json");
     assert_eq!(Begin::open(&odd).unwrap_err(), BeginError::Shape);
+}
+
+/// A class that fills less than its card has proves no more of it.
+#[test]
+fn memory_that_a_class_does_not_fill_is_said_not_to_be_proved() {
+    let (key, class) = (checker(), class());
+    for (card_mib, says) in [(None, 2), (Some(1), 2), (Some(24_000), 3)] {
+        let mut node = Node::new(Cheat::None);
+        let both = (&key, node.key.public());
+        let exam = Exam::new(begin(1), secrets(1), both, &class).unwrap();
+        let mut exam = exam.of_card(card_mib);
+        examine(&mut exam, &mut node);
+        let unsigned = Countersign::Refused("it is asked of nobody".to_owned());
+        let receipt = exam.receipt(("nod_1", 5), unsigned, Vec::new()).unwrap();
+        let said = Statement::parse(&receipt).unwrap().head.does_not_prove;
+        assert_eq!(said.len(), says, "{said:?}");
+        let of_memory = said.last().unwrap().contains("1 MiB of the 24000 MiB");
+        assert_eq!(of_memory, says == 3, "{said:?}");
+    }
 }
