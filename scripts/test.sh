@@ -15,25 +15,35 @@ beside='' said=''
 tidy() {
     # Its group: what it started ends with it.
     [ -z "$beside" ] || kill -- "-$beside" 2>/dev/null || true
-    [ -z "$said" ] || rm -f "$said"
+    rm -f "$clock" "$said"
     [ $engine_is_ours = 0 ] || scripts/docker.sh stop
 }
 trap tidy EXIT
 
 began=$SECONDS
 took=()
+# spent: sets cpu to the CPU seconds of what this shell started and waited for. An engine's are not among them. (In a
+# subshell, `times` would speak of that.)
+clock=$(mktemp) cpu=0
+spent() {
+    times >"$clock"
+    cpu=$(sed -n '2s/[ms]/ /gp' "$clock" | { read -r um us sm ss && echo $((um * 60 + ${us%.*} + sm * 60 + ${ss%.*})); })
+}
+
 # step NAME FUNCTION: a failure ends everything, with the step's name. Within a function of a step
 # bash does not stop at a failed command, so each chains its commands with &&.
 step() {
-    local name=$1 start=$SECONDS
+    local name=$1 start=$SECONDS before
+    spent && before=$cpu
     shift
     say "$name"
     "$@" || {
         say "seconds so far: ${took[*]} $name $((SECONDS - start))"
         die "$name: failed"
     }
-    printf '    %s: %d s\n' "$name" $((SECONDS - start)) >&2
-    took+=("$name $((SECONDS - start)),")
+    spent
+    printf '    %s: %d s, %d s of CPU\n' "$name" $((SECONDS - start)) $((cpu - before)) >&2
+    took+=("$name $((SECONDS - start)) (CPU $((cpu - before))),")
 }
 
 # A disk that fills up half-way fails whatever writes next, in words of its own.
@@ -69,13 +79,32 @@ dependencies() {
     fi
 }
 
-images() {
-    if ! scripts/docker.sh status >/dev/null; then
-        scripts/docker.sh start || return
-        engine_is_ours=1
-    fi
-    scripts/images.sh docker freedoom neverball calibrate x11 && scripts/images.sh jobs embeddings jupyter llama torchrun ray && scripts/images.sh edge
+# with WHAT BESIDE: runs WHAT while BESIDE runs, and shows what BESIDE said when both are through.
+with() {
+    local status=0
+    said=$(mktemp)
+    set -m
+    "$2" >"$said" 2>&1 &
+    beside=$!
+    set +m
+    "$1" || status=1
+    wait "$beside" || status=1
+    beside=''
+    cat "$said"
+    return $status
 }
+
+engine() {
+    scripts/docker.sh status >/dev/null && return
+    scripts/docker.sh start && engine_is_ours=1
+}
+
+# Those that take none of our programs are fetched and unpacked while others compile.
+foreign_images() { scripts/images.sh docker freedoom neverball x11 && scripts/images.sh jobs embeddings jupyter llama torchrun ray; }
+
+release() { with scripts/build.sh foreign_images; }
+
+images() { scripts/images.sh docker calibrate && scripts/images.sh edge; }
 
 end_to_end() {
     export NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release NEARLIGHT_PYTHON
@@ -89,25 +118,15 @@ soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} SOAK_CHURN=${SOAK_CHURN:-0} N
 
 histories() { scripts/history.sh 1 5 --seconds 8; }
 
-# Broken regions wait for leases and back-offs most of their time: the broker is asked questions meanwhile. What they
-# say is shown when both are through.
-api_and_histories() {
-    local status=0
-    said=$(mktemp)
-    set -m
-    histories >"$said" 2>&1 &
-    beside=$!
-    set +m
-    { scripts/schemathesis.sh && clients; } || status=1
-    wait "$beside" || status=1
-    beside=''
-    cat "$said"
-    return $status
-}
+api_and_clients() { scripts/schemathesis.sh && clients; }
+
+# Broken regions wait for leases and back-offs most of their time: the broker is asked questions meanwhile.
+api_and_histories() { with api_and_clients histories; }
 
 step "room on the disk" room
 step "what is missing" scripts/install.sh build run test fuzz
-step "release build" scripts/build.sh
+step "a Docker engine" engine
+step "release build; images that take nothing of it" release
 step "checks" scripts/check.sh all
 step "documentation" documents
 step "purity" purity
@@ -116,8 +135,9 @@ step "the second verifier of receipts" scripts/second-verifier.sh
 step "dependencies" dependencies
 step "fuzz targets and their seeds" scripts/fuzz.sh seeds
 step "the API against its document, clients; histories, a bounded sample" api_and_histories
-step "images" images
+step "images of our programs" images
 step "end to end" end_to_end
 step "soak, a bounded sample" soak
-say "seconds: ${took[*]%,}"
+all=${took[*]}
+say "seconds: ${all%,}"
 say "make test: passed in $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
