@@ -26,16 +26,17 @@ mod walls;
 
 use nearlight_protocol::api::{EndReason, StartProgress};
 use nearlight_protocol::control::{AckOutcome, DenyReason, Order, SessionReport};
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::job::{ContainerRuntime, GpuNeed, RestartPolicy};
 use nix::sys::signal::Signal;
 use support::jobs::{
     command, docker, end_of, get, image, ready, secret, served, site, started, stopped, traces,
 };
-use support::node::until;
+use support::node::{Site, until};
 
 const NOTHING: [String; 0] = [];
 
-fn container(session: &nearlight_protocol::id::SessionId) -> String {
+fn container(session: &SessionId) -> String {
     format!("nearlight-{session}")
 }
 
@@ -341,6 +342,7 @@ async fn what_an_agent_left_that_died_while_starting_a_job_is_cleared_away() {
         serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
     text["container"] = serde_json::Value::Null;
     std::fs::write(&record, text.to_string()).unwrap();
+    nameless(&site, &session);
     let agent = site.agent();
     let mut edge = site.broker.attach().await;
     assert_eq!(edge.end_of(&session).await, EndReason::Internal);
@@ -350,6 +352,7 @@ async fn what_an_agent_left_that_died_while_starting_a_job_is_cleared_away() {
     agent.kill().await;
     drop(edge);
     std::fs::remove_file(site.data().join(format!("jobs/{session}.json"))).unwrap();
+    nameless(&site, &nearlight_kit::ids::session());
     let agent = site.agent();
     let edge = site.broker.attach().await;
     assert!(
@@ -359,6 +362,16 @@ async fn what_an_agent_left_that_died_while_starting_a_job_is_cleared_away() {
     );
     assert_eq!(traces(&site), NOTHING);
     drop(agent);
+}
+
+/// What an engine leaves that was killed as it made a job's container: a volume that is of no container.
+fn nameless(site: &Site, session: &SessionId) {
+    let node = format!("nearlight.node={}", site.broker.node);
+    let session = format!("nearlight.session={session}");
+    let labels = [node.as_str(), session.as_str(), "nearlight.kind=job"];
+    let labels = labels.into_iter().flat_map(|label| ["--label", label]);
+    let words: Vec<&str> = ["volume", "create"].into_iter().chain(labels).collect();
+    assert!(docker(&words).is_some_and(|name| !name.is_empty()));
 }
 
 #[tokio::test]

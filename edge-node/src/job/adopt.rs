@@ -131,13 +131,14 @@ pub(crate) async fn find(
     Ok(found)
 }
 
-/// Containers, networks and rules that no job owns.
+/// Containers, volumes, networks and rules that no job owns.
 async fn clear_orphans(
     host: &Host,
     jobs: &Jobs,
     found: &Found,
     mut named: BTreeSet<SessionId>,
 ) -> Result<(), AdoptError> {
+    named.extend(jobs.engine.volumes().await?);
     named.extend(jobs.engine.networks().await?);
     match jobs.firewall.held().await {
         Ok(held) => named.extend(held),

@@ -6,6 +6,8 @@
 //!
 //! **What it does not know:** why it starts or stops anything.
 
+mod volumes;
+
 use super::mesh::{self, Mesh};
 use super::meter::Sample;
 use super::network::Subnet;
@@ -331,12 +333,12 @@ impl Engine {
         self.containers_with(&self.filters()).await
     }
 
-    /// Removes this node's containers of a job.
+    /// Removes this node's containers of a job, and volumes that were made for one that never was.
     pub(crate) async fn remove_all(&self, session: &SessionId) -> Result<(), RuntimeError> {
         for (_, id) in self.containers_with(&self.filters_of(session)).await? {
             self.remove(&id).await?;
         }
-        Ok(())
+        self.remove_volumes(session).await
     }
 
     /// Removes what another node's agent at this engine has of a session that is this node's now. Whether there was

@@ -332,7 +332,7 @@ fn mounts(plan: &Plan<'_>) -> Vec<Mount> {
     let places = plan.places.iter().enumerate();
     let mut mounts: Vec<_> = places
         .filter_map(|(place, writable)| match has_disk {
-            true => Some(on_disk(&space::on_disk(plan.dir, place), writable)),
+            true => Some(on_disk(plan, place, writable)),
             false => writable.is_volume.then(|| in_memory(plan, writable)),
         })
         .collect();
@@ -348,8 +348,10 @@ fn mounts(plan: &Plan<'_>) -> Vec<Mount> {
     mounts
 }
 
-/// A volume without a name, which goes with its container. The engine fills one from its image.
-fn on_disk(source: &Path, writable: &Writable) -> Mount {
+/// A volume without a name, which goes with its container. The engine fills one from its image. It has the job's labels: an
+/// engine that is killed as it makes the container may have made the volume, and knows of no container that it is of.
+fn on_disk(plan: &Plan<'_>, place: usize, writable: &Writable) -> Mount {
+    let source = space::on_disk(plan.dir, place);
     let options = [
         ("type", "none".to_owned()),
         ("o", "bind".to_owned()),
@@ -360,6 +362,7 @@ fn on_disk(source: &Path, writable: &Writable) -> Mount {
         target: Some(writable.path.clone()),
         volume_options: Some(MountVolumeOptions {
             no_copy: Some(!writable.is_filled),
+            labels: Some(labels(plan.session, plan.node)),
             driver_config: Some(MountVolumeOptionsDriverConfig {
                 name: Some("local".to_owned()),
                 options: Some(options.map(|(k, v)| (k.to_owned(), v)).into()),

@@ -116,7 +116,7 @@ impl Neighbour {
     }
 
     /// Every request was answered, by the very process that was there before.
-    async fn is_unharmed(self) -> SessionId {
+    async fn unharmed(self) -> SessionId {
         self.answers().await;
         self.over.store(true, Ordering::SeqCst);
         self.asking.await.expect("every request is answered");
@@ -365,7 +365,7 @@ async fn a_hostile_job_is_bounded_and_its_neighbour_goes_on() {
     until("their disks are the node's again", || loops(&site) == disks).await;
     assert!(held_by_node(&site) <= before + SLACK);
     assert_eq!(get(&neighbour.session, "/read/tmp/x").await, "x");
-    let neighbour = neighbour.is_unharmed().await;
+    let neighbour = neighbour.unharmed().await;
     stopped(&mut edge, &neighbour).await;
     assert_eq!(traces(&site), NOTHING);
 }

@@ -268,6 +268,8 @@ pub fn traces(site: &Site) -> Vec<String> {
     let filter = format!("label=nearlight.node={node}");
     let networks = docker(&["network", "ls", "-q", "--filter", &filter]).unwrap_or_default();
     traces.extend(networks.lines().map(|id| format!("network {id}")));
+    let volumes = docker(&["volume", "ls", "-q", "--filter", &filter]).unwrap_or_default();
+    traces.extend(volumes.lines().map(|name| format!("volume {name}")));
     let rules = Command::new("iptables")
         .args(["-w", "-S"])
         .output()

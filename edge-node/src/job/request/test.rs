@@ -138,7 +138,10 @@ fn what_can_be_written_is_on_its_disk_or_in_its_memory() {
             mount.source.is_none(),
             "without a name it goes with its container"
         );
-        let driver = mount.volume_options.clone().unwrap().driver_config.unwrap();
+        let options = mount.volume_options.clone().unwrap();
+        let labels = options.labels.unwrap();
+        assert!(labels.contains_key(LABEL_SESSION) && labels.contains_key(LABEL_NODE));
+        let driver = options.driver_config.unwrap();
         assert_eq!(
             driver.options.unwrap()["device"],
             format!("/run/n/ses/disk/{place}")
