@@ -43,8 +43,7 @@ pub(crate) async fn tear_down(
     if let Some(replica) = &record.replica {
         let network = mesh::network(replica);
         // The last of its replicas on this engine takes it away.
-        let until = tried_until(asked);
-        stubborn(session, until, "its cluster's network", || {
+        stubborn((session, asked), "its cluster's network", || {
             jobs.engine.leave_mesh(&network)
         })
         .await;
@@ -78,8 +77,7 @@ pub(crate) async fn stop(jobs: &Jobs, runtime: &dyn Runtime, container: &str, gr
 pub(crate) async fn clear(jobs: &Jobs, (session, asked): (&SessionId, Asked), dir: &Path) {
     let all = || jobs.engine.remove_all(session);
     until_gone((session, asked), "a job's container", all).await;
-    let until = tried_until(asked);
-    stubborn(session, until, "a network", || {
+    stubborn((session, asked), "a network", || {
         jobs.engine.remove_network(session)
     })
     .await;
@@ -91,20 +89,17 @@ pub(crate) async fn clear(jobs: &Jobs, (session, asked): (&SessionId, Asked), di
     }
 }
 
-fn tried_until(asked: Asked) -> Instant {
-    let now = Instant::now();
-    match asked {
-        Asked::Maybe => now + REMOVE_FOR,
-        // Once.
-        Asked::Never => now,
-    }
-}
-
-async fn stubborn<F>(session: &SessionId, until: Instant, what: &str, remove: impl Fn() -> F)
+/// Repeats a removal for a while. Of a run that never asked for anything one try is enough.
+async fn stubborn<F>((session, asked): (&SessionId, Asked), what: &str, remove: impl Fn() -> F)
 where
     F: Future<Output = Result<(), RuntimeError>>,
 {
+    let until = Instant::now() + REMOVE_FOR;
     while let Err(error) = remove().await {
+        if asked == Asked::Never {
+            tracing::warn!(session_id = %session, %error, "cannot see whether there is {what} of a job; this run asked for none");
+            return;
+        }
         if Instant::now() >= until {
             tracing::error!(session_id = %session, %error, "{what} of a job stays; the next start of this node removes it");
             return;
