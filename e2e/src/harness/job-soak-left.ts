@@ -27,8 +27,9 @@ function inEngine(ids: readonly string[]): string[] {
       ...said("docker", "network", "ls", "--filter", "type=custom", "--format", "{{.Name}}", ...own(`name=${id}`)).map((line) => `network ${line}`),
     ];
   });
-  const volumes = said("docker", "volume", "ls", "--quiet").filter((name) => !name.startsWith("("));
-  if (volumes.length > 0) {
+  const volumes = said("docker", "volume", "ls", "--quiet");
+  if (volumes.some(isSilence)) found.push(...volumes);
+  else if (volumes.length > 0) {
     const format = "{{.Name}} {{.Options}}";
     // One may go while it is looked at.
     const all = execFileSync("sh", ["-c", `docker volume inspect --format '${format}' ${volumes.join(" ")} 2>/dev/null || true`], { encoding: "utf8" });
@@ -39,13 +40,22 @@ function inEngine(ids: readonly string[]): string[] {
 }
 
 function onHost(stack: Stack, id: string): string[] {
-  const tail = id.slice(-12);
   return [
-    ...said("iptables", "-w", "-S").filter((line) => line.includes(tail)).map((line) => `rule ${line}`),
+    ...rulesOf(id),
     ...lines("/proc/mounts").filter((line) => line.includes(id)).map((line) => `mount ${line}`),
     ...loops().filter((file) => file.includes(id)).map((file) => `loop device of ${file}`),
     ...filesOf(join(stack.data, "edge"), id).map((file) => `file ${file}`),
   ];
+}
+
+/**
+ * Chains and rules that name the session, as edge-node/src/job/network.rs does: chains are `NL-` and `NI-` with the end of
+ * its id in upper case, bridges `nl-` with that in lower case, and comments have all of it.
+ */
+export function rulesOf(id: string): string[] {
+  const tail = id.slice(-12).toLowerCase();
+  const named = said("iptables", "-w", "-S").filter((line) => isSilence(line) || line.toLowerCase().includes(tail));
+  return named.map((line) => `rule ${line}`);
 }
 
 /** What is mounted of the node's own directory: disks of jobs, and volumes. */
@@ -93,3 +103,6 @@ function said(program: string, ...args: string[]): string[] {
     return [`(${program} does not answer)`];
   }
 }
+
+/** Who does not answer has not said that nothing is left. */
+const isSilence = (line: string): boolean => line.startsWith("(");

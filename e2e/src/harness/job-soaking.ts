@@ -11,7 +11,7 @@ import { leftOf } from "./job-soak-left.js";
 import type { Notices } from "./job-soak-notices.js";
 import { isStruck, type Cycle, type Moment } from "./job-soak-plan.js";
 import { BACK_MS, patient, session, strike } from "./job-soak-strikes.js";
-import { closed, use, type Opened } from "./job-soak-use.js";
+import { closed, isOpen, use, type Opened } from "./job-soak-use.js";
 import type { Shelf } from "./job-soak-volumes.js";
 import type { Stack } from "./stack.js";
 import { until } from "./until.js";
@@ -54,6 +54,7 @@ export async function jobCycle(stack: Stack, cycle: Cycle, books: Books): Promis
     const inUse = use({ stack, id, cycle, mayBeOver }, books.shelf);
     [opened] = await timed("used", Promise.all([inUse, strike(stack, cycle, "inside")]));
     for (const what of opened.done) add(books.uses, what);
+    if (!books.engineIsShaken && cycle.strikes.every(({ moment }) => moment === "ending")) isOpen(opened);
   }
   const ends = patient(stack, "DELETE", `/v1/sessions/${id}`);
   const [reply] = await timed("end asked", Promise.all([ends, strike(stack, cycle, "ending")]));
