@@ -87,7 +87,7 @@ packages() {
     "$VENV/bin/python" -m venv "$MADE/python"
     "$python" -m pip install --quiet "$wheel[exec]" || die "the Python package cannot be installed"
     # With what it asks for and nothing else.
-    (cd "$MADE" && "$python" -I -c 'import nearlight, websockets.sync.client') || die "the Python package lacks something"
+    (cd "$MADE" && "$python" -I -c 'import nearlight, websockets.asyncio.client') || die "the Python package lacks something"
     # Behind that the tools of the tests.
     "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$(echo "$MADE"/python/lib/python3*/site-packages)/tools.pth"
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import queue
+import socket as sockets
+import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +20,16 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from nearlight import Client, CommandError, ConfigError, ProblemError, Session, UnreachableError
-from nearlight.command import run
+from nearlight import (
+    Client,
+    CommandError,
+    ConfigError,
+    ForeignAnswerError,
+    ProblemError,
+    Session,
+    UnreachableError,
+)
+from nearlight.command import _close, _opened, run
 from server import Answer, serving
 
 PROTOCOLS = ["nearlight.exec.v1", "nearlight.ticket.abc"]
@@ -30,9 +44,9 @@ Handler = Callable[[ServerConnection], None]
 
 
 @contextmanager
-def node(handler: Handler) -> Iterator[str]:
+def node(handler: Handler, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """A server that is one command for each WebSocket."""
-    with serve(handler, "127.0.0.1", 0, subprotocols=[Subprotocol(PROTOCOLS[0])]) as server:
+    with serve(handler, "127.0.0.1", 0, subprotocols=[Subprotocol(PROTOCOLS[0])], ssl=tls) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -74,6 +88,103 @@ def test_a_command_has_its_input_and_gives_its_output_and_status() -> None:
         assert run(url, PROTOCOLS, given, None, 1 << 20) == (7, given, b"words")
         assert run(url, PROTOCOLS, iter([b"a", b"", b"b"]), None, 1 << 20) == (7, b"ab", b"words")
     assert max(seen) < 64 * 1024
+
+
+def test_much_goes_both_ways_at_once() -> None:
+    def command(socket: ServerConnection) -> None:
+        for piece in heard(socket):
+            socket.send(b"\x02" + piece)
+        socket.send(ended(0))
+
+    # More than all buffers on the way hold.
+    given = bytes(64 << 20)
+    with node(command) as url:
+        assert run(url, PROTOCOLS, given, None, len(given)) == (0, given, b"")
+
+
+def test_a_command_that_ends_before_its_input_has_its_status() -> None:
+    def command(socket: ServerConnection) -> None:
+        socket.send(b"\x02" + next(heard(socket)))
+        socket.send(ended(5))
+
+    with node(command) as url:
+        assert run(url, PROTOCOLS, itertools.repeat(bytes(9)), None, 100) == (5, bytes(9), b"")
+
+
+def test_what_came_before_the_end_is_heard_after_it() -> None:
+    over = threading.Event()
+
+    def command(socket: ServerConnection) -> None:
+        for message in (b"\x02one", b"\x02two", ended(5)):
+            socket.send(message)
+        socket.close()
+        over.set()
+
+    failed = threading.Event()
+
+    class Asks:
+        def __iter__(self) -> Iterator[bytes]:
+            over.wait()
+            try:
+                # Nobody is there any more.
+                yield b"more"
+            finally:
+                failed.set()
+
+    pieces: list[bytes] = []
+
+    def take(_stream: str, piece: bytes) -> None:
+        failed.wait()
+        pieces.append(piece)
+
+    with node(command) as url:
+        assert run(url, PROTOCOLS, Asks(), take, 1).status == 5
+    assert pieces == [b"one", b"two"]
+
+
+def test_data_that_is_held_back_is_no_silence() -> None:
+    async def asked(url: str) -> tuple[object, int]:
+        opened = await _opened(url, PROTOCOLS, None)
+        plain = opened.transport.get_extra_info("socket")
+        try:
+            return opened.ping_interval, plain.getsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE)
+        finally:
+            await _close(opened)
+
+    with node(lambda socket: socket.send(b"\x08")) as url:
+        pinged, kept = asyncio.run(asked(url))
+    assert pinged is None
+    assert kept != 0
+
+
+def test_tls_is_that_of_the_requests(tmp_path: Path) -> None:
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        key,
+        "-out",
+        cert,
+        *subject,
+    ]
+    subprocess.run(made, check=True, capture_output=True)
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.load_cert_chain(cert, key)
+    with (
+        node(lambda socket: socket.send(ended(0)), own) as url,
+        Client("https://localhost", "nlk_test") as client,
+    ):
+        url = url.replace("ws://127.0.0.1", "wss://localhost")
+        with pytest.raises(UnreachableError, match="certificate"):
+            run(url, PROTOCOLS, None, None, 1, client._http.tls)
+        client._http.tls.load_verify_locations(cert)
+        assert run(url, PROTOCOLS, None, None, 1, client._http.tls).status == 0
 
 
 def test_output_is_given_as_it_comes_and_input_is_taken_as_it_comes() -> None:
@@ -196,11 +307,29 @@ def test_a_session_asks_for_a_ticket_and_a_refusal_has_the_brokers_words() -> No
     assert plain.body == {"command": ["true"], "tty": False, "stdin": True}
 
 
+def test_a_ticket_follows_nobody() -> None:
+    with serving(Answer(201, CREATED), Answer(307, "away"), Answer(403)) as server:
+        server.answers[1].headers["Location"] = f"{server.url}/elsewhere".replace("http", "ws")
+        with (
+            Client(server.url, "nlk_test") as client,
+            pytest.raises(ForeignAnswerError, match="answered 307"),
+        ):
+            Session(client._http, _view()).exec(["true"])
+        assert [asked.path for asked in server.asked] == ["/v1/sessions/ses_1/exec"] * 2
+
+
+def test_a_terminal_has_no_input_that_ends() -> None:
+    with serving() as server, Client(server.url, "nlk_test") as client:
+        with pytest.raises(ValueError, match="`tty` and `stdin` exclude each other"):
+            Session(client._http, _view()).exec(["cat"], tty=True, stdin=b"a")
+        assert server.asked == []
+
+
 def _view() -> Any:
     return VIEW
 
 
 def test_without_websockets_a_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
+    monkeypatch.setitem(sys.modules, "websockets.asyncio.client", None)
     with pytest.raises(ConfigError, match=r"pip install 'nearlight\[exec\]'"):
         run("ws://127.0.0.1:1/", PROTOCOLS, None, None, 1)

@@ -293,6 +293,10 @@ class Session:
         the command waits; then they are not kept. Without it more than `output_bytes_max` end the command. What a callback
         raises ends it, too. Needs `pip install 'nearlight[exec]'`.
         """
+        if tty and stdin is not None:
+            raise ValueError(
+                "`tty` and `stdin` exclude each other: a terminal has no end of input, so the command would wait for more"
+            )
         order: dict[str, object] = {"command": list(command), "tty": tty, "stdin": stdin is not None}
         if size is not None:
             order["size"] = {"cols": size[0], "rows": size[1]}
@@ -303,7 +307,7 @@ class Session:
         # `ws` for http, `wss` for https.
         url = "ws" + self._http.url.removeprefix("http") + created["path"]
         protocols = [created["protocol"], f"nearlight.ticket.{created['ticket']}"]
-        return commands.run(url, protocols, stdin, on_output, output_bytes_max)
+        return commands.run(url, protocols, stdin, on_output, output_bytes_max, self._http.tls)
 
     def get_files(self, path: str) -> Iterator[bytes]:
         """A file or a directory of the job, as the bytes of a tar archive. Unpack it with care: it is the job's word."""
