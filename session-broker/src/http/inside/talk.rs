@@ -3,6 +3,9 @@
 //! **Invariants.** One message is held either way. A caller sends only what a caller may; what is no frame ends the command. A
 //! command ends with its caller, with the caller's credential, after [`IDLE_MAX`] without a word and after [`TALK_MAX`] in any case.
 
+#[cfg(test)]
+mod test;
+
 use super::super::Api;
 use super::super::caller::Caller;
 use super::super::identities::FRESH;
@@ -15,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -76,7 +79,7 @@ impl Talk {
             .max_message_size(Some(FRAME_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX));
         let socket = Socket::from_raw_socket(TokioIo::new(browser), Role::Server, Some(config));
-        let (mut sink, stream) = socket.await.split();
+        let (mut sink, mut stream) = socket.await.split();
         let (reads, mut writes) = split(TokioIo::new(node));
         let order = serde_json::to_vec(&self.order).unwrap_or_default();
         if writes
@@ -96,14 +99,16 @@ impl Talk {
                 }
                 Err(_) => Some("The way to the command broke off; it was ended."),
             },
-            told = told(stream, &mut writes, &counts) => match told {
+            told = told(&mut stream, &mut writes, &counts) => match told {
                 Ok(()) => None,
                 Err(_) => Some("A message was none of nearlight.exec.v1."),
             },
             why = over(&self.api, &self.caller, &counts) => Some(why),
             () = stop.cancelled() => Some("The broker stops; run the command again in a moment."),
         };
-        let _ = timeout(CLOSE_WITHIN, close(sink, why)).await;
+        // The command ends now, whatever time its caller takes.
+        drop(writes);
+        let _ = timeout(CLOSE_WITHIN, close(sink, stream, why)).await;
         Told {
             status,
             into: counts.into.load(Ordering::Relaxed),
@@ -112,8 +117,11 @@ impl Talk {
     }
 }
 
-async fn close(
-    mut sink: SplitSink<Socket, Message>,
+/// Says the last words, and reads until the peer has closed: input that nobody read would reset the connection, and the status
+/// that is on its way would be lost with it.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    mut sink: SplitSink<WebSocketStream<S>, Message>,
+    mut stream: SplitStream<WebSocketStream<S>>,
     why: Option<&'static str>,
 ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
     if let Some(why) = why {
@@ -124,7 +132,11 @@ async fn close(
         code: CloseCode::Normal,
         reason: "".into(),
     };
-    sink.send(Message::Close(Some(code))).await
+    sink.send(Message::Close(Some(code))).await?;
+    while let Some(message) = stream.next().await {
+        message?;
+    }
+    Ok(())
 }
 
 /// Until the command has to end, and why.
@@ -195,7 +207,7 @@ async fn said(
 
 /// What the caller says, until it leaves.
 async fn told(
-    mut stream: SplitStream<Socket>,
+    stream: &mut SplitStream<Socket>,
     writes: &mut WriteHalf<TokioIo<Upgraded>>,
     counts: &Counts,
 ) -> io::Result<()> {
