@@ -43,8 +43,8 @@ const OUTPUT_BYTES_MAX = 16 << 20;
 const OPEN_MS = 30_000;
 const INPUT_BYTES = 16 * 1024;
 /** As much input may wait to be sent; there is no event for it, so it is looked at. */
-const WAITING_BYTES_MAX = 1 << 20;
-const LOOK_MS = 10;
+const WAITING_BYTES_MAX = 64 * 1024;
+const LOOK_MS = 4;
 
 /** Runs the command of the ticket in `protocols` to its end. Whatever is thrown ends it. */
 export async function run(url: string, protocols: string[], how: Exec): Promise<Ran> {
@@ -55,8 +55,13 @@ export async function run(url: string, protocols: string[], how: Exec): Promise<
   socket.binaryType = "arraybuffer";
   const over = new AbortController();
   try {
-    return await new Promise<Ran>((resolve, reject) => {
-      const output = new Output(how, resolve, reject);
+    const ran = await new Promise<Ran>((resolve, fail) => {
+      // At once, so that nothing that waits is done after it.
+      const reject = (why: unknown): void => {
+        over.abort();
+        fail(why);
+      };
+      const output = new Output(how, over.signal, resolve, reject);
       const aborted = (): void => reject(how.signal?.reason as Error);
       how.signal?.addEventListener("abort", aborted, { once: true, signal: over.signal });
       let opened = false;
@@ -73,12 +78,22 @@ export async function run(url: string, protocols: string[], how: Exec): Promise<
       socket.addEventListener("close", () => output.close(opened ? undefined : refused(url, "it is refused")), on);
       over.signal.addEventListener("abort", () => clearTimeout(late), { once: true });
     });
+    leave(socket, () => socket.close());
+    return ran;
+  } catch (error) {
+    // A close waits behind the input, which nobody may be reading.
+    const { terminate } = socket as { terminate?: () => void };
+    leave(socket, () => (terminate ? terminate.call(socket) : socket.close()));
+    throw error;
   } finally {
     over.abort();
-    // Without a listener an error of the last moment would end some programs.
-    socket.addEventListener("error", () => undefined);
-    socket.close();
   }
+}
+
+function leave(socket: WebSocket, how: () => void): void {
+  // Without a listener an error of the last moment would end some programs.
+  socket.addEventListener("error", () => undefined);
+  how();
 }
 
 const refused = (url: string, why: string): UnreachableError => new UnreachableError(`cannot open the command's WebSocket at ${url}: ${why}`);
@@ -93,6 +108,7 @@ class Output {
 
   constructor(
     private readonly how: Exec,
+    private readonly over: AbortSignal,
     private readonly resolve: (ran: Ran) => void,
     private readonly reject: (why: unknown) => void,
   ) {
@@ -100,7 +116,7 @@ class Output {
   }
 
   take(data: unknown): void {
-    if (!(data instanceof ArrayBuffer) || data.byteLength === 0) return;
+    if (this.over.aborted || !(data instanceof ArrayBuffer) || data.byteLength === 0) return;
     const kind = new Uint8Array(data)[0];
     const rest = new Uint8Array(data, 1);
     if (kind === 2) this.#wrote("stdout", rest);
@@ -127,7 +143,7 @@ class Output {
       const why = `the command wrote more than ${this.#max} bytes that nobody took, and was ended; ${how}, or raise \`outputBytesMax\``;
       this.reject(new CommandError(why));
     } else if (onOutput) {
-      this.#taken = this.#taken.then(() => onOutput(stream, bytes)).then(() => (this.#waiting -= bytes.length));
+      this.#taken = this.#taken.then(() => (this.over.aborted ? undefined : onOutput(stream, bytes))).then(() => (this.#waiting -= bytes.length));
       this.#taken.catch(this.reject);
     } else {
       this.#kept[stream].push(bytes);
@@ -136,15 +152,31 @@ class Output {
 }
 
 async function send(socket: WebSocket, stdin: NonNullable<Exec["stdin"]>, over: AbortSignal): Promise<void> {
-  const whole = typeof stdin === "string" ? new TextEncoder().encode(stdin) : stdin;
-  for await (const piece of whole instanceof Uint8Array ? [whole] : whole) {
-    for (let at = 0; at < piece.length; at += INPUT_BYTES) {
+  const given = typeof stdin === "string" ? new TextEncoder().encode(stdin) : stdin;
+  const pieces = given instanceof Uint8Array ? [given] : given;
+  const source = Symbol.asyncIterator in pieces ? pieces[Symbol.asyncIterator]() : pieces[Symbol.iterator]();
+  for (let next; (next = await nextOf(source, over)) && !next.done; ) {
+    const piece = next.value;
+    for (let at = 0; at < piece.length && !over.aborted; at += INPUT_BYTES) {
       while (socket.bufferedAmount > WAITING_BYTES_MAX && !over.aborted) await pause(LOOK_MS);
-      if (over.aborted) return;
-      socket.send(framed(0, piece.subarray(at, at + INPUT_BYTES)));
+      if (!over.aborted) socket.send(framed(0, piece.subarray(at, at + INPUT_BYTES)));
     }
   }
-  if (!over.aborted) socket.send(framed(1));
+  if (!over.aborted) return socket.send(framed(1));
+  // Nobody waits for what it does now, nor hears of it.
+  await Promise.resolve(source.return?.()).catch(() => undefined);
+}
+
+type Source = Iterator<Uint8Array> | AsyncIterator<Uint8Array>;
+
+/** The next piece; nothing once it is over, for a source may keep its next one for ever. */
+function nextOf(source: Source, over: AbortSignal): Promise<IteratorResult<Uint8Array> | undefined> {
+  return new Promise((resolve, reject) => {
+    if (over.aborted) return resolve(undefined);
+    const stop = (): void => resolve(undefined);
+    over.addEventListener("abort", stop, { once: true });
+    Promise.resolve(source.next()).then(resolve, reject).finally(() => over.removeEventListener("abort", stop));
+  });
 }
 
 function framed(kind: number, bytes: Uint8Array = new Uint8Array()): Uint8Array<ArrayBuffer> {

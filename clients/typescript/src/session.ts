@@ -122,6 +122,7 @@ export class Session implements AsyncDisposable {
    */
   async exec(command: string[], how: Exec = {}): Promise<Ran> {
     const { tty = false, size, replica, stdin } = how;
+    if (tty && stdin !== undefined) throw new TypeError("`tty` and `stdin` exclude each other: a terminal has no end of input, so the command would wait for more");
     const body = { command, tty, stdin: stdin !== undefined, ...(size && { size }) };
     const params = { ...this.#path.params, ...(replica !== undefined && { query: { replica } }) };
     const call = this.api.POST("/v1/sessions/{id}/exec", { params, body, ...(how.signal && { signal: how.signal }) });

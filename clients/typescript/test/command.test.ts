@@ -122,6 +122,46 @@ for (const [name, by] of KINDS) {
     await Promise.all(closed);
   });
 
+  test(`nothing is done for a command that is over (${name})`, async () => {
+    let closed: Promise<unknown> | undefined;
+    await using at = await broker((socket) => {
+      closed = once(socket, "close");
+      for (const piece of ["one", "two", "three"]) socket.send(framed(2, piece));
+    });
+    const pieces: string[] = [];
+    const stop = new AbortController();
+    const onOutput = (_stream: string, bytes: Uint8Array): void => {
+      pieces.push(text(bytes));
+      stop.abort(new Error("stopped"));
+    };
+    // Its next piece never comes.
+    let left = 0;
+    const stdin = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined), return: async () => ({ done: true as const, value: left++ }) }) };
+    await assert.rejects(at.session.exec(["cat"], { ...by, stdin, onOutput, signal: stop.signal }), /stopped/);
+    await closed;
+    assert.deepEqual(pieces, ["one"]);
+    assert.equal(left, 1);
+  });
+
+  test(`a command that ends before its input has its status (${name})`, async () => {
+    await using at = await broker((socket) => socket.once("message", (message: Buffer) => {
+        socket.send(framed(2, message.subarray(1)));
+        socket.send(ended(5), () => socket.close());
+      }));
+    let left: () => void = () => undefined;
+    const source = new Promise<void>((resolve) => (left = resolve));
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) yield new Uint8Array(9);
+      } finally {
+        left();
+      }
+    }
+    const ran = await at.session.exec(["head"], { ...by, stdin: endless() });
+    assert.deepEqual([ran.status, ran.stdout.length], [5, 9]);
+    await source;
+  });
+
   test(`input that fails is no end of input (${name})`, async () => {
     const kinds: (number | undefined)[] = [];
     let closed: Promise<unknown> | undefined;
@@ -153,6 +193,30 @@ for (const [name, by] of KINDS) {
     await assert.rejects(refused.session.exec(["true"], by), UnreachableError);
   });
 }
+
+test("a command that does not read ends by a connection that is dropped", async () => {
+  let dropped = 0;
+  class Watched extends Ws {
+    override terminate(): void {
+      dropped++;
+      super.terminate();
+    }
+  }
+  const stop = new AbortController();
+  await using at = await broker((socket) => {
+    socket.pause();
+    stop.abort(new Error("stopped"));
+  });
+  const webSocket = Watched as unknown as NonNullable<Exec["webSocket"]>;
+  await assert.rejects(at.session.exec(["sleep"], { webSocket, stdin: new Uint8Array(64 << 20), signal: stop.signal }), /stopped/);
+  assert.equal(dropped, 1);
+});
+
+test("a terminal has no input that ends", async () => {
+  await using at = await broker();
+  await assert.rejects(at.session.exec(["cat"], { tty: true, stdin: "a" }), /`tty` and `stdin` exclude each other/);
+  assert.deepEqual(at.asked, []);
+});
 
 test("without a WebSocket a command says where there is one", async () => {
   await using at = await broker();
