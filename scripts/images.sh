@@ -23,7 +23,7 @@ SUITE=${NEARLIGHT_SUITE:-$(. /etc/os-release && [ "${ID:-}" = debian ] && echo "
 DEBIAN=debian:$SUITE-slim
 DATA=$ROOT/data/edge
 JOBS=$ROOT/configs/jobs
-# Jobs are of a newer Debian, for its Python and torch.
+# Jobs are of a newer Debian, for its Python.
 JOB_SUITE=trixie
 STAGE=
 trap '[ -z "$STAGE" ] || rm -rf "$STAGE"' EXIT
