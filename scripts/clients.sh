@@ -4,7 +4,8 @@
 #   scripts/clients.sh generate   writes clients/openapi.json and the types made from it
 #   scripts/clients.sh check      fails if they are not what the built broker's document makes
 #   scripts/clients.sh test       types, lints and tests of both, as they are installed; needs no broker
-#   scripts/clients.sh examples   runs the examples of both, as they are installed; NEARLIGHT_URL and NEARLIGHT_TOKEN say where
+#   scripts/clients.sh packages FOLDER    installs both into a new folder, as who uses them has them
+#   scripts/clients.sh examples [FOLDER]  runs the examples of both, as they are installed there; NEARLIGHT_URL and NEARLIGHT_TOKEN say where
 #
 #   NEARLIGHT_BIN_DIR             where session-broker is, if not in the release build
 . "$(dirname "$0")/lib.sh"
@@ -75,17 +76,23 @@ check() {
     rm -rf "$made"
 }
 
-# packages: both packages as who installs them has them, in fresh folders: MADE/python, an environment, and MADE/js, a project.
+# packages [FOLDER]: both packages as who installs them has them, in fresh folders: MADE/python, an environment, and MADE/js, a
+# project. What they need has the versions that the tests' tools were installed with, not those of today.
 packages() {
     local python wheel
-    MADE=$(mktemp -d /tmp/nearlight-packages.XXXXXX)
-    trap 'rm -rf "$MADE"' EXIT
+    if [ $# -gt 0 ]; then
+        mkdir -p "$1" && MADE=$(cd "$1" && pwd)
+    else
+        MADE=$(mktemp -d /tmp/nearlight-packages.XXXXXX)
+        trap 'rm -rf "$MADE"' EXIT
+    fi
     say "packing and installing both clients"
     python=$MADE/python/bin/python
     "$VENV/bin/pip" wheel --quiet --no-deps --wheel-dir "$MADE" "$CLIENTS/python" || die "the Python package cannot be built"
     wheel=$(echo "$MADE"/nearlight-*.whl)
     "$VENV/bin/python" -m venv "$MADE/python"
-    "$python" -m pip install --quiet "$wheel[exec]" || die "the Python package cannot be installed"
+    "$VENV/bin/pip" freeze >"$MADE/constraints.txt" || die "the versions of the Python tools cannot be read"
+    "$python" -m pip install --quiet --constraint "$MADE/constraints.txt" "$wheel[exec]" || die "the Python package cannot be installed"
     # With what it asks for and nothing else.
     (cd "$MADE" && "$python" -I -c 'import nearlight, websockets.asyncio.client') || die "the Python package lacks something"
     # Behind that the tools of the tests.
@@ -95,10 +102,14 @@ packages() {
     mkdir "$MADE/js"
     cp -r "$CLIENTS/typescript/"{test,examples,tsconfig.json} "$MADE/js/"
     cp -r "$CLIENTS/vectors" "$MADE/"
-    (cd "$MADE/js" && node -e 'const { devDependencies } = require(process.argv[1]);
-const dependencies = { ...devDependencies, nearlight: "file:" + process.argv[2] };
+    (cd "$MADE/js" && node -e 'const { packages } = require(process.argv[1]);
+const dependencies = { nearlight: "file:" + process.argv[2] };
+for (const [path, { version, optional }] of Object.entries(packages)) {
+    const name = path.split("node_modules/");
+    if (name.length === 2 && !optional) dependencies[name[1]] = version;
+}
 fs.writeFileSync("package.json", JSON.stringify({ private: true, type: "module", dependencies }))' \
-        "$CLIENTS/typescript/package.json" "$(echo "$MADE"/nearlight-*.tgz)" \
+        "$CLIENTS/typescript/package-lock.json" "$(echo "$MADE"/nearlight-*.tgz)" \
         && npm install --prefer-offline --no-audit --no-fund --loglevel=error >&2 \
         && node_modules/.bin/tsc >&2) || die "the TypeScript package cannot be installed"
 }
@@ -129,6 +140,10 @@ case ${1:-} in
     generate) install && (document "$CLIENTS/openapi.json") && types "$CLIENTS" ;;
     check) install && check ;;
     test) install && packages && tests ;;
-    examples) install && packages && examples ;;
-    *) die "usage: scripts/clients.sh generate|check|test|examples" ;;
+    packages) install && packages "${2:?packages needs a folder}" ;;
+    examples)
+        if [ -n "${2:-}" ]; then MADE=$2; else install && packages; fi
+        examples
+        ;;
+    *) die "usage: scripts/clients.sh generate|check|test|packages FOLDER|examples [FOLDER]" ;;
 esac

@@ -5,15 +5,29 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, before } from "node:test";
 import { promisify } from "node:util";
 import { Rig } from "../harness/rig.js";
 import { ROOT } from "../harness/stack.js";
 
 const rig = Rig.forThisFile({ name: "clients", runtime: "docker" });
 
+const script = join(ROOT, "scripts/clients.sh");
+const run = promisify(execFile);
+let installed = "";
+
+// A registry takes the time that it takes: not the test's.
+before(async () => {
+  installed = await mkdtemp(join(tmpdir(), "nearlight-packages-"));
+  await run(script, ["packages", installed]);
+});
+after(() => rm(installed, { recursive: true, force: true }));
+
 rig.test("the examples of both clients run as they are", async () => {
-  const { stdout, stderr } = await promisify(execFile)(join(ROOT, "scripts/clients.sh"), ["examples"], {
+  const { stdout, stderr } = await run(script, ["examples", installed], {
     timeout: 380_000,
     env: { ...process.env, NEARLIGHT_URL: rig.stack.base, NEARLIGHT_TOKEN: rig.stack.key },
   });
