@@ -239,6 +239,7 @@ def test_what_a_callback_raises_ends_the_command() -> None:
 
 def test_input_that_fails_is_no_end_of_input() -> None:
     ends: list[str] = []
+    over = threading.Event()
 
     def command(socket: ServerConnection) -> None:
         try:
@@ -246,13 +247,16 @@ def test_input_that_fails_is_no_end_of_input() -> None:
                 ends.append(f"kind {message[0]!r}")
         except ConnectionClosed:
             pass
+        over.set()
 
     def asks() -> Iterator[bytes]:
         yield b"one"
         raise OSError("the disk is gone")
 
-    with node(command) as url, pytest.raises(OSError, match="the disk is gone"):
-        run(url, PROTOCOLS, asks(), None, 1)
+    with node(command) as url:
+        with pytest.raises(OSError, match="the disk is gone"):
+            run(url, PROTOCOLS, asks(), None, 1)
+        over.wait()
     assert ends == ["kind 0"]
 
 
