@@ -3,9 +3,6 @@
 //! **Invariants.** One message is held either way. A caller sends only what a caller may; what is no frame ends the command. A
 //! command ends with its caller, with the caller's credential, after [`IDLE_MAX`] without a word and after [`TALK_MAX`] in any case.
 
-#[cfg(test)]
-mod test;
-
 use super::super::Api;
 use super::super::caller::Caller;
 use super::super::identities::FRESH;
@@ -243,3 +240,6 @@ async fn told(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod test;
