@@ -22,6 +22,18 @@ class Answer:
     raw: bytes | None = None
 
 
+def problem(status: int, name: str, headers: dict[str, str] | None = None) -> Answer:
+    body = {
+        "name": name,
+        "title": "No",
+        "status": status,
+        "detail": "Do this.",
+        "instance": "req_1",
+        "type": "x",
+    }
+    return Answer(status, body, headers or {})
+
+
 @dataclass
 class Asked:
     method: str

@@ -19,25 +19,13 @@ from nearlight import (
 )
 from nearlight.config import Broker, find_broker
 from nearlight.http import Http
-from server import Answer, Server, serving
+from server import Answer, Server, problem, serving
 
 NOW = {"Retry-After": "0"}
 
 
 def view(phase: str, **state: object) -> dict[str, Any]:
     return {"id": "ses_1", "title": "a", "state": {"phase": phase, **state}, "labels": {}}
-
-
-def problem(status: int, name: str, headers: dict[str, str] | None = None) -> Answer:
-    body = {
-        "name": name,
-        "title": "No",
-        "status": status,
-        "detail": "Do this.",
-        "instance": "req_1",
-        "type": "x",
-    }
-    return Answer(status, body, headers or {})
 
 
 def client(server: Server) -> Client:

@@ -30,7 +30,7 @@ from nearlight import (
     UnreachableError,
 )
 from nearlight.command import _close, _opened, run
-from server import Answer, serving
+from server import Answer, problem, serving
 
 PROTOCOLS = ["nearlight.exec.v1", "nearlight.ticket.abc"]
 CREATED = {
@@ -266,18 +266,6 @@ def test_input_that_fails_is_no_end_of_input() -> None:
 def test_a_command_without_a_status_says_why(last: bytes, why: str) -> None:
     with node(lambda socket: socket.send(last)) as url, pytest.raises(CommandError, match=why):
         run(url, PROTOCOLS, None, None, 100)
-
-
-def problem(status: int, name: str) -> Answer:
-    body = {
-        "name": name,
-        "title": "No",
-        "status": status,
-        "detail": "Do this.",
-        "instance": "req_1",
-        "type": "x",
-    }
-    return Answer(status, body, {"Content-Type": "application/problem+json"})
 
 
 def test_a_session_asks_for_a_ticket_and_a_refusal_has_the_brokers_words() -> None:
