@@ -128,21 +128,11 @@ function rtcp(datagrams: readonly Datagram[]): Facets {
   return { "rtcp-kinds": unique(datagrams.map(format).filter((one) => !answersLoss.includes(one))) };
 }
 
-/** How often something came: the middle of the gaps, milliseconds; of kinds of SRTCP by their first packet. */
-export function gapsMs(datagrams: readonly Datagram[]): Readonly<Record<string, { count: number; p10: number; p50: number; p90: number }>> {
-  const byKind = new Map<string, number[]>();
-  for (const one of datagrams) {
-    const wire = kind(one);
-    const isData = wire === "dtls" && one.bytes[0] === 23;
-    const named = wire === "rtcp" ? `rtcp-${RTCP.get(one.bytes[1] ?? 0) ?? one.bytes[1]}` : isData ? "data" : wire;
-    byKind.set(named, [...(byKind.get(named) ?? []), one.atMs]);
-  }
-  const entries = [...byKind].map(([named, times]) => {
-    const gaps = times.slice(1).map((at, i) => at - (times[i] ?? at)).sort((a, b) => a - b);
-    const at = (share: number): number => Math.round((gaps[Math.floor(gaps.length * share)] ?? 0) * 10) / 10;
-    return [named, { count: times.length, p10: at(0.1), p50: at(0.5), p90: at(0.9) }] as const;
-  });
-  return Object.fromEntries(entries);
+/** The moments at which SRTCP of a kind came: `feedback` of transport-wide congestion control, or `reports`. */
+export function rtcpTimesMs(datagrams: readonly Datagram[], wanted: "feedback" | "reports"): number[] {
+  const isWanted = ({ bytes: [first = 0, type = 0] }: Datagram): boolean =>
+    wanted === "feedback" ? type === 205 && (first & 31) === 15 : type === 200 || type === 201;
+  return datagrams.filter((one) => kind(one) === "rtcp" && isWanted(one)).map(({ atMs }) => atMs);
 }
 
 /** An offer or a fragment with what is drawn anew each time left out. */
