@@ -5,13 +5,15 @@
     verify.py vectors FILE...
     verify.py questions < LINES
     verify.py beacon ROUND SIGNATURE
+    verify.py round GENESIS_MS ROUND_MS ROUND SIGNATURE
 
 It needs Python 3.9 and the package cryptography, and shares no code with the first. `receipt` prints
 the outcome and exits with its code: 0 VALID, 7 MALFORMED, 3 UNKNOWN-KEY, 4 FORGED, 5 NOT-LOGGED,
 6 NOT-WITNESSED, 10 DISPUTED, 11 REVOKED. `vectors` checks what the vector files say. `questions`
 prints an outcome for each line, which asks as a page asks the first verifier (verifier/src/page.rs).
 `beacon` prints the value of a round of drand's quicknet, or exits with 4 if the signature is not its;
-that takes the package py_ecc, too. It does not verify that a predicate's body has each member that its
+that takes the package py_ecc, too. `round` does the same of a network's round that takes its value from
+quicknet, with the times of the anchor in the log, and says which round of quicknet that is. It does not verify that a predicate's body has each member that its
 kind asks for; the first verifier does.
 """
 import base64
@@ -819,6 +821,7 @@ QUICKNET = bytes.fromhex(
     "83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e760183c"
     "8c4b450b6a0a6c3ac6a5776a2d1064510d1fec758c921cc22b0e17e63aaf4bcb"
     "5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a")
+QUICKNET_GENESIS_S, QUICKNET_PERIOD_S = 1692803367, 3
 QUICKNET_DOMAIN = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
 
 
@@ -844,7 +847,18 @@ def quicknet(round_number, signature):
     return sha256(signature) if pairing(G2, point) == pairing(key, hashed) else None
 
 
+def quicknet_round(genesis_ms, round_ms, number):
+    """The round of quicknet that a network's round takes its value from: the first that is due then or later."""
+    begins_ms = genesis_ms + (number - 1) * round_ms
+    since_s = max(0, -(-begins_ms // 1000) - QUICKNET_GENESIS_S)
+    return -(-since_s // QUICKNET_PERIOD_S) + 1
+
+
 def rounds_of_quicknet(vectors, same):
+    for case in vectors["rounds"]:
+        number = quicknet_round(case["genesis_ms"], case["round_ms"], case["round"])
+        value = quicknet(number, bytes.fromhex(case["signature"]))
+        same("round: " + case["name"], [number, value and value.hex()], [case["drand_round"], case["value"]])
     for case in vectors["cases"]:
         value = quicknet(case["round"], bytes.fromhex(case["signature"]))
         same("quicknet: " + case["name"], value and value.hex(), case["beacon"])
@@ -926,6 +940,20 @@ def main(arguments):
             return 64
         value = quicknet(number, signature)
         print(value.hex() if value else "FORGED")
+        return 0 if value else CODES["FORGED"]
+    if arguments[:1] == ["round"] and len(arguments) == 5:
+        try:
+            genesis_ms, round_ms, number = (int(n) for n in arguments[1:4])
+            signature = bytes.fromhex(arguments[4])
+            if min(genesis_ms, round_ms - 1, number - 1) < 0:
+                raise ValueError
+            of = quicknet_round(genesis_ms, round_ms, number)
+            of.to_bytes(8, "big")
+        except (ValueError, OverflowError):
+            print("give when round 1 began and how long a round is in milliseconds, a round from 1 on, and 96 hex digits", file=sys.stderr)
+            return 64
+        value = quicknet(of, signature)
+        print(f"{value.hex()} round {of}" if value else f"FORGED round {of}")
         return 0 if value else CODES["FORGED"]
     if arguments[:1] != ["receipt"] or len(arguments) < 3:
         print(__doc__)
