@@ -5,7 +5,7 @@
 //!                                                                      `--silence, or a reason--> missed --> another one: due
 //! ```
 //!
-//! [`chain`] has the rounds' values, [`plan`] says who is due and who stands in, [`mod@keep`] writes that down, [`report`]
+//! [`draw`] has the rounds' values, from [`chain`] or from [`relays`] of a beacon outside, [`plan`] says who is due and who stands in, [`mod@keep`] writes that down, [`report`]
 //! takes what checkers say of it. [`meet`] has the moments in which nodes of one operator are told their nonces, [`stream`] has what
 //! streams take beside: who can play, and passes to the node.
 //!
@@ -16,14 +16,16 @@
 //! **What it does not know:** what a node can do, what reports come to.
 
 mod chain;
+mod draw;
 mod keep;
 mod meet;
 mod plan;
+mod relays;
 mod report;
 mod stream;
 
 pub(crate) use chain::{Chain, ChainSecret};
-pub(crate) use keep::keep;
+pub(crate) use draw::Drawing;
 pub(crate) use meet::{Meetings, is_probe};
 pub(crate) use report::NotTaken;
 pub(crate) use stream::NoPass;
@@ -39,13 +41,15 @@ use crate::sessions::Directory;
 use crate::time::Clock;
 use chain::{LENGTH, Marks};
 use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::beacon::used::Used;
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::porc::committee::{self, is_of_set, set_root};
 use nearlight_proof::porc::schedule::{CPU, Due, Duty, Round, is_in_time};
 use nearlight_protocol::id::{NodeId, UserId};
 use plan::{Target, Times};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -80,6 +84,8 @@ pub(crate) struct Checks {
     clock: Clock,
     settings: Settings,
     chain: OnceCell<Chain>,
+    /// Which beacons are used, as the log has it. Held for a look-up, never across an await.
+    used: Mutex<Vec<Used>>,
     /// Counts changes of assignments, for those who wait for theirs.
     changes: watch::Sender<u64>,
 }
@@ -88,6 +94,8 @@ pub(crate) struct Checks {
 #[derive(Clone, Debug)]
 pub(crate) struct SeenRound {
     pub(crate) round: Round,
+    /// What its value is made of, if a beacon outside gave it.
+    pub(crate) signature: Option<[u8; 48]>,
     pub(crate) began_ms: u64,
     /// The set, as the directory has it.
     pub(crate) checkers: Vec<SetKey>,
@@ -129,6 +137,14 @@ impl SeenRound {
     }
 }
 
+/// Has rounds get their values, and keeps them, until `stop`.
+pub(crate) async fn keep(checks: Arc<Checks>, stop: CancellationToken) {
+    tokio::join!(
+        draw::keep(checks.clone(), stop.clone()),
+        keep::keep(checks, stop)
+    );
+}
+
 impl Checks {
     pub(crate) fn new(
         (ledger, receipts): (Arc<dyn Ledger>, Arc<Receipts>),
@@ -144,6 +160,7 @@ impl Checks {
             clock,
             settings,
             chain: OnceCell::new(),
+            used: Mutex::default(),
             changes: watch::channel(0).0,
         })
     }
@@ -235,6 +252,7 @@ impl Checks {
             genesis_ms: self.clock.unix_ms() + round_ms,
             round_ms,
             length: LENGTH,
+            used: Vec::new(),
         };
         let change = CheckChange::BeginChain(row.clone());
         self.write(vec![change]).await?;
@@ -242,19 +260,20 @@ impl Checks {
         Ok(self.ledger.chain().await?.unwrap_or(row))
     }
 
-    /// A round that has begun, with the checkers of then.
+    /// A round that has begun and has its value, with the checkers of then.
     pub(crate) async fn round(&self, number: u64) -> Result<Option<SeenRound>, ChecksError> {
-        let Some(chain) = self.begun_chain().await? else {
+        let Some(table) = self.timetable().await? else {
             return Ok(None);
         };
-        let Some(value) = chain.value(number, self.clock.unix_ms()) else {
+        let Some(Drawing::Drawn(value, signature)) = self.drawing(&table, number).await? else {
             return Ok(None);
         };
-        let began_ms = chain.anchor.begins_ms(number);
+        let anchor = table.anchor();
+        let began_ms = anchor.begins_ms(number);
         let keys = self.ledger.checker_keys().await?.into_iter();
         let known = keys.filter_map(SetKey::of);
         let checkers = known.filter(|of| of.counts_at(began_ms / 1000)).collect();
-        let a_day = (DAY_MS / chain.anchor.round_ms).max(1);
+        let a_day = (DAY_MS / anchor.round_ms).max(1);
         let round = Round {
             number,
             value,
@@ -262,6 +281,7 @@ impl Checks {
         };
         let mut seen = SeenRound {
             round,
+            signature,
             began_ms,
             checkers,
             root: KeyId([0; 32]),

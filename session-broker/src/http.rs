@@ -95,6 +95,7 @@ mod recipes;
 mod regions;
 mod registries;
 mod relay;
+mod rounds;
 mod saves;
 mod serve;
 mod session;
@@ -380,8 +381,8 @@ fn checker_routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(duties::report))
         .routes(routes!(duties::my_standing))
         .routes(routes!(duties::end_instance))
-        .routes(routes!(duties::beacon_round))
-        .routes(routes!(duties::list_assignments))
+        .routes(routes!(rounds::beacon_round))
+        .routes(routes!(rounds::list_assignments))
         .routes(routes!(duties::ask_alive))
 }
 

@@ -84,8 +84,8 @@ mod writer;
 pub use apps::{AppChange, AppRow, VersionRow};
 pub use basis::{Basis, HandedBack};
 pub use checks::{
-    AssignmentQuery, AssignmentRow, AssignmentState, ChainRow, CheckChange, CheckerJoins,
-    CheckerRow, CheckerTokenRow, LicenceRow, NodeKey, NodeKeyRow,
+    AssignmentQuery, AssignmentRow, AssignmentState, BeaconRow, ChainRow, CheckChange,
+    CheckerJoins, CheckerRow, CheckerTokenRow, DrawnRounds, LicenceRow, NodeKey, NodeKeyRow,
 };
 pub use dialect::Engine;
 pub use disputes::{DisputeBy, DisputeReads, DisputeRow};
@@ -348,7 +348,10 @@ pub trait Ledger: DisputeReads + StakeReads + VerdictReads + Send + Sync + std::
     /// Every checker that ever came in, oldest first.
     fn checkers(&self) -> BoxFuture<'_, Result<Vec<CheckerRow>, StoreError>>;
 
-    /// The chain of rounds.
+    /// What beacons outside gave for rounds, from one to another of them.
+    fn drawn(&self, span: (u64, u64)) -> BoxFuture<'_, Result<DrawnRounds, StoreError>>;
+
+    /// The chain of rounds, and which beacons are used.
     fn chain(&self) -> BoxFuture<'_, Result<Option<ChainRow>, StoreError>>;
 
     /// Who is to check whom, and what came of it.

@@ -36,6 +36,9 @@ const OUTBOX_FULL: &str = "broker_outbox_full_total";
 const TUNNELS: &str = "broker_tunnels";
 const ENDPOINT: &str = "broker_endpoint_requests_seconds";
 const WEBHOOKS: &str = "broker_webhook_tries_total";
+const BEACON_ROUNDS: &str = "broker_checks_rounds_total";
+const BEACON_WAITS: &str = "broker_checks_round_waits";
+const BEACON_FAILED: &str = "broker_checks_relay_failures_total";
 const MOVED: &str = "broker_sessions_moved_total";
 
 /// Registers the help texts.
@@ -113,10 +116,26 @@ pub(crate) fn describe() {
         "Times a node ran more that was to be stopped than its outbox takes."
     );
     describe_counter!(WEBHOOKS, "Tries to deliver a notice, by outcome.");
+    describe_checks();
     describe_streams();
 }
 
 /// Those of control streams.
+fn describe_checks() {
+    describe_counter!(
+        BEACON_ROUNDS,
+        "Rounds of checks that this broker settled by a beacon outside: drawn or void."
+    );
+    describe_gauge!(
+        BEACON_WAITS,
+        "Whether the round of checks waits for a value that is due."
+    );
+    describe_counter!(
+        BEACON_FAILED,
+        "Relays that gave no value of a round of checks, by why: silent, garbled, other-round or forged."
+    );
+}
+
 fn describe_streams() {
     describe_counter!(STREAMS, "Control streams by how they went.");
     describe_counter!(
@@ -220,6 +239,18 @@ pub(crate) fn forwarded(outcome: &'static str) {
 
 pub(crate) fn moved(how: &'static str, count: usize) {
     counter!(MOVED, "how" => how).increment(count as u64);
+}
+
+pub(crate) fn checks_round(came_to: &'static str) {
+    counter!(BEACON_ROUNDS, "came_to" => came_to).increment(1);
+}
+
+pub(crate) fn checks_round_waits(waits: bool) {
+    gauge!(BEACON_WAITS).set(f64::from(u8::from(waits)));
+}
+
+pub(crate) fn checks_relay_failed(why: &'static str) {
+    counter!(BEACON_FAILED, "why" => why).increment(1);
 }
 
 pub(crate) fn nodes(status: &'static str, count: usize) {

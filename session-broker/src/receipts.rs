@@ -53,6 +53,7 @@ use crate::time::Clock;
 use batch::Job;
 use nearlight_kit::shutdown::Shutdown;
 use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::beacon::used::Used;
 use nearlight_proof::encoding::hex;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::note::Note;
@@ -288,8 +289,22 @@ impl Receipts {
 
     /// Has a chain's anchor stand in the log; the entry. Once is enough.
     pub(crate) async fn log_chain(&self, anchor: &Anchor) -> Result<Vec<u8>, LogError> {
+        self.log_own(anchor.sign(&self.keys.directory)).await
+    }
+
+    /// Which beacon rounds take their values from, as an entry.
+    pub(crate) fn signed(&self, used: &Used) -> Option<Vec<u8>> {
+        used.sign(&self.keys.directory)
+    }
+
+    /// Has it stand in the log which beacon rounds take their values from. Once is enough.
+    pub(crate) async fn log_used(&self, used: &Used) -> Result<Vec<u8>, LogError> {
+        self.log_own(self.signed(used)).await
+    }
+
+    async fn log_own(&self, signed: Option<Vec<u8>>) -> Result<Vec<u8>, LogError> {
         let corrupt = || LogError::from(StoreError::Corrupt("beacon_chain".to_owned()));
-        let bytes = anchor.sign(&self.keys.directory).ok_or_else(corrupt)?;
+        let bytes = signed.ok_or_else(corrupt)?;
         let entry = Entry::read(bytes.clone()).map_err(|_| corrupt())?;
         self.append(entry).await?;
         Ok(bytes)

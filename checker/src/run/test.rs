@@ -26,6 +26,7 @@ pub(super) fn duty(round: u64, node: &str, name: &str) -> Duty {
             leaf: String::new(),
         },
         value: String::new(),
+        signature: None,
         checkers: String::new(),
         node_key: String::new(),
         class: None,

@@ -19,6 +19,8 @@ pub const CHECKER_PLAYS_HEADER: &str = "nearlight-checker-plays";
 /// What a player program that an assigned checker started sends with `POST /v1/sessions`: its checker's pass
 /// (`core/proof`, `porw::pass`). Nodes never see it.
 pub const STREAM_PASS_HEADER: &str = "nearlight-stream-pass";
+/// The most rounds before one that `GET /v1/beacon/{round}?before=` tells.
+pub const ROUNDS_BEFORE_MAX: u64 = 4_096;
 /// The longest word of why an assignment was missed, bytes.
 pub const WHY_BYTES_MAX: usize = 300;
 /// What a checker says of a duty whose class its table does not have begins so: it cannot check that node.
@@ -152,17 +154,32 @@ pub struct Chain {
     pub envelope: String,
 }
 
-/// `GET /v1/beacon/{round}`: a round of the chain that has begun.
+/// `GET /v1/beacon/{round}`: a round that has begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BeaconRound {
     /// Which.
     pub round: u64,
-    /// Its value, 64 hex digits.
+    /// Its value, 64 hex digits; empty of a round that is void.
     pub value: String,
     /// When it began.
     pub began_unix_ms: UnixMillis,
     /// The chain.
     pub chain: Chain,
+    /// Where the round takes its value from: `chain`, `quicknet`, or `drand:KEY:GENESIS_S:PERIOD_S` of another network.
+    #[serde(default)]
+    pub beacon: String,
+    /// The round of drand that it takes its value from: the first that is due when the round begins, or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drand_round: Option<u64>,
+    /// Its signature, 96 hex digits, of which the value is the SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Whether the round is void: it had no value within half of its length, and nobody is assigned in it.
+    #[serde(default)]
+    pub void: bool,
+    /// The signatures of as many rounds before it as were asked for, the newest first; empty for one that has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
 }
 
 /// Something that a checker is to do.
@@ -202,6 +219,9 @@ pub struct MyAssignments {
     pub class: String,
     /// Another one whenever something else is due: who sends it back waits for that.
     pub version: String,
+    /// The entries of the log that say which beacons rounds take their values from, by their rounds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beacons: Vec<String>,
 }
 
 /// An assignment with what its checker needs for it.
@@ -212,6 +232,9 @@ pub struct Duty {
     pub assignment: Assignment,
     /// The round's value.
     pub value: String,
+    /// The signature that it is the SHA-256 of, 96 hex digits, if the round takes it from drand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// The root over the checkers of the round.
     pub checkers: String,
     /// The node's receipt key.
@@ -369,6 +392,9 @@ pub struct RoundAssignments {
     pub round: u64,
     /// Its value.
     pub value: String,
+    /// The signature that it is the SHA-256 of, 96 hex digits, if the round takes it from drand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// When it began.
     pub began_unix_ms: UnixMillis,
     /// How many checkers each duty takes: `alive`, `capacity`, `stream`; 0 of what is not checked.

@@ -2,6 +2,7 @@
 //!
 //! Each broker does it for the nodes that are attached to it; of what is overdue anyone's word is the same.
 
+use super::draw::Drawing;
 use super::plan::{Present, Target, plan};
 use super::{Checks, ChecksError, DAY_MS, SeenRound};
 use crate::ledger::{AssignmentQuery, AssignmentRow, AssignmentState, CheckChange};
@@ -33,7 +34,7 @@ struct Seen {
 }
 
 /// Keeps the rounds until `stop`.
-pub(crate) async fn keep(checks: Arc<Checks>, stop: CancellationToken) {
+pub(super) async fn keep(checks: Arc<Checks>, stop: CancellationToken) {
     let round = Duration::from_secs(checks.settings.round_s.into());
     let mut beat = tokio::time::interval((round / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -54,17 +55,18 @@ pub(crate) async fn keep(checks: Arc<Checks>, stop: CancellationToken) {
 
 impl Checks {
     async fn look(&self, seen: &mut Seen, prunes: bool) -> Result<(), ChecksError> {
-        let Some(chain) = self.begun_chain().await? else {
+        let Some(table) = self.timetable().await? else {
             return Ok(());
         };
         let now_ms = self.clock.unix_ms();
-        let Some(round) = chain.anchor.round_at(now_ms) else {
+        let anchor = table.anchor();
+        let Some(round) = anchor.round_at(now_ms) else {
             if prunes {
                 tracing::error!("the chain of rounds is over: nobody is assigned any more");
             }
             return Ok(());
         };
-        let left_ms = chain.anchor.length.saturating_sub(round) * chain.anchor.round_ms;
+        let left_ms = anchor.length.saturating_sub(round) * anchor.round_ms;
         if prunes && left_ms < WARN_DAYS * DAY_MS {
             let days = left_ms / DAY_MS;
             tracing::warn!(
@@ -72,9 +74,15 @@ impl Checks {
                 "the chain of rounds ends, and nobody is assigned after that: see \"What receipts do\" in docs/operations.md"
             );
         }
-        if round > seen.round {
-            self.begin(round, seen).await?;
-            seen.round = round;
+        if round > seen.round && self.is_logged(&table) {
+            match self.drawing(&table, round).await? {
+                Some(Drawing::Waits) => {}
+                Some(Drawing::Drawn(..)) => {
+                    self.begin(round, seen).await?;
+                    seen.round = round;
+                }
+                Some(Drawing::Void) | None => seen.round = round,
+            }
         }
         self.settle_overdue(now_ms).await?;
         if prunes {

@@ -1,8 +1,10 @@
 //! `[checks]`: how nodes are checked.
 
 use super::InvalidConfig;
+use nearlight_proof::beacon::used::Beacon;
 use nearlight_protocol::id::AppId;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// The longest round, seconds.
 const ROUND_S_MAX: u32 = 3600;
@@ -18,6 +20,11 @@ const DISPUTE_DAYS_MAX: u32 = nearlight_proof::receipt::verify::DISPUTE_DAYS_MAX
 /// The most that a check may earn, micro-units.
 const REWARD_MAX: u64 = 1_000_000_000;
 
+/// A round of checks has at least so many rounds of a beacon outside: half of it is waited for one.
+const PERIODS_MIN: u64 = 4;
+/// The most relays of one.
+const RELAYS_MAX: usize = 16;
+
 /// What the file says, and the broker runs with. The file explains each.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +33,8 @@ const REWARD_MAX: u64 = 1_000_000_000;
     reason = "configs/session-broker.toml is their documentation"
 )]
 pub struct Checks {
+    pub beacon: Beacon,
+    pub beacon_relays: Vec<String>,
     pub round_s: u32,
     pub committee: u32,
     pub capacity_s: u32,
@@ -44,6 +53,9 @@ impl Checks {
         if !(1..=ROUND_S_MAX).contains(&self.round_s) {
             let problem = format!("is {}; give 1 to {ROUND_S_MAX} seconds", self.round_s);
             return wrong("checks.round_s", problem);
+        }
+        if let Some((key, problem)) = self.wrong_beacon() {
+            return wrong(key, problem);
         }
         if !(1..=COMMITTEE_MAX).contains(&self.committee) {
             let problem = format!("is {}; give 1 to {COMMITTEE_MAX}", self.committee);
@@ -91,5 +103,27 @@ impl Checks {
             return wrong("checks.reward_micro", problem);
         }
         Ok(self)
+    }
+
+    fn wrong_beacon(&self) -> Option<(&'static str, String)> {
+        let Beacon::Drand(network) = self.beacon else {
+            return None;
+        };
+        let least_s = PERIODS_MIN * network.period_s();
+        if u64::from(self.round_s) < least_s {
+            let problem = format!(
+                "is {}; `checks.beacon` takes rounds of {least_s} seconds or more",
+                self.round_s
+            );
+            return Some(("checks.round_s", problem));
+        }
+        let relays = &self.beacon_relays;
+        let is_web = |url: &String| {
+            let known = Url::parse(url);
+            known.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        };
+        let fit = (1..=RELAYS_MAX).contains(&relays.len()) && relays.iter().all(is_web);
+        let problem = || format!("are 1 to {RELAYS_MAX} URLs, each with the chain's hash");
+        (!fit).then(|| ("checks.beacon_relays", problem()))
     }
 }

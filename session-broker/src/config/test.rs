@@ -16,6 +16,19 @@ fn the_defaults_are_valid_and_complete() {
 }
 
 #[test]
+fn a_beacon_is_one_that_there_is() {
+    let mut parsed = defaults();
+    parsed.checks.beacon = "quicknet".parse().unwrap();
+    assert!(
+        Config::try_from(parsed).is_ok(),
+        "with the relays that ship"
+    );
+    let other = DEFAULTS.replace("beacon = \"chain\"", "beacon = \"drand\"");
+    let error = toml::from_str::<Parsed>(&other).unwrap_err().to_string();
+    assert!(error.contains("a beacon is `chain`, `quicknet`"), "{error}");
+}
+
+#[test]
 fn plain_http_is_for_loopback_only() {
     let mut parsed = defaults();
     parsed.listen = "0.0.0.0:80".parse().unwrap();
@@ -31,7 +44,19 @@ fn plain_http_is_for_loopback_only() {
 #[test]
 fn values_that_do_not_go_together_are_named() {
     type Spoil = fn(&mut Parsed);
-    let cases: [(&str, Spoil); 22] = [
+    let cases: [(&str, Spoil); 25] = [
+        ("checks.beacon_relays", |p| {
+            p.checks.beacon = "quicknet".parse().unwrap();
+            p.checks.beacon_relays = Vec::new();
+        }),
+        ("checks.beacon_relays", |p| {
+            p.checks.beacon = "quicknet".parse().unwrap();
+            p.checks.beacon_relays = vec!["api.drand.sh".into()];
+        }),
+        ("checks.round_s", |p| {
+            p.checks.beacon = "quicknet".parse().unwrap();
+            p.checks.round_s = 11;
+        }),
         ("metrics_listen", |p| p.metrics_listen = "9464".into()),
         ("turn.urls", |p| p.turn.urls = vec!["stun:a".into()]),
         ("turn.secret_file", |p| {

@@ -1,32 +1,28 @@
-//! What checkers are assigned and say of it, the rounds that it follows from, and the question whether a node is there.
+//! What checkers are assigned and say of it, and the question whether a node is there.
 
 use super::Api;
 use super::body::{JsonBody, NodePath, asked};
-use super::caller::{Caller, RateKey};
-use super::checkers::{shown, shown_chain};
+use super::caller::Caller;
+use super::checkers::shown;
 use super::problem::{
     Refusal, bad_request, checks_failed, forbidden, not_found, report_refused, store_failed,
 };
-use super::serve::Peer;
 use crate::access::Permission;
-use crate::checks::{Meetings, SeenRound, SetKey, is_probe};
-use crate::ledger::{
-    Applied, AssignmentQuery, AssignmentRow, AssignmentState, CheckChange, CheckerRow, Op,
-};
+use crate::checks::{Meetings, SeenRound, is_probe};
+use crate::ledger::{Applied, AssignmentQuery, AssignmentRow, CheckChange, CheckerRow, Op};
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{Extensions, HeaderMap, Method, StatusCode};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Method, StatusCode};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_proof::encoding::{array_from_hex, hex, sha256};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::porc::alive::{ALIVE, Challenge};
 use nearlight_proof::porc::schedule::{CPU, Due, Duty as DutyKind};
 use nearlight_protocol::checker::{
-    ASSIGNMENTS_WAIT_S_MAX, Alive, AskAlive, Assignment, BeaconRound, CHECKER_PLAYS_HEADER,
-    Checker, CheckerStanding, Duty, INSTANCE_HOLDS_S, MyAssignments, Outcome, Report,
-    RoundAssignments, WHY_BYTES_MAX,
+    ASSIGNMENTS_WAIT_S_MAX, Alive, AskAlive, Assignment, CHECKER_PLAYS_HEADER, CheckerStanding,
+    Duty, INSTANCE_HOLDS_S, MyAssignments, Outcome, Report, WHY_BYTES_MAX,
 };
 use nearlight_protocol::plain::is_plain_text;
 use nearlight_protocol::problem::{Problem, ProblemType};
@@ -106,10 +102,12 @@ pub(super) async fn my_assignments(
         if is_new || Instant::now() >= until || api.stop.is_cancelled() {
             let assignments = api.duties(rows).await?;
             let class = checks.class().to_owned();
+            let beacons = checks.entries().await.map_err(checks_failed)?;
             return Ok(Json(MyAssignments {
                 assignments,
                 class,
                 version,
+                beacons,
             }));
         }
         let next = (Instant::now() + LOOK_EVERY).min(until);
@@ -203,92 +201,6 @@ pub(super) async fn end_instance(
     let instance = asked(query)?.instance;
     api.hold(&checker, &instance, (0, None)).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// A round of the chain: what nobody could know before it began.
-#[utoipa::path(
-    get, path = "/v1/beacon/{round}", tag = "checkers",
-    params(("round" = u64, Path, description = "Which round, from 1.")),
-    responses(
-        (status = 200, body = BeaconRound, description = "Its value, which leads to the chain's anchor."),
-        (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`not-found`: it has not begun, or there are no rounds. `too-many-requests`."),
-    )
-)]
-pub(super) async fn beacon_round(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    Path(round): Path<String>,
-) -> Result<Json<BeaconRound>, Refusal> {
-    let checks = api.checks()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
-    let round: u64 = round.parse().map_err(|_| not_found("round"))?;
-    let chain = checks.begun_chain().await.map_err(checks_failed)?;
-    let chain = chain.ok_or_else(|| not_found("round"))?;
-    let value = chain.value(round, api.clock.unix_ms());
-    let value = value.ok_or_else(|| not_found("round"))?;
-    Ok(Json(BeaconRound {
-        round,
-        value: hex(&value),
-        began_unix_ms: chain.anchor.begins_ms(round),
-        chain: shown_chain(chain),
-    }))
-}
-
-/// Which round.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OfRound {
-    /// Its number.
-    round: u64,
-}
-
-/// Who was to check whom in a round, and what came of it: with the round's value and the checkers of then anyone can
-/// work out who should have been.
-#[utoipa::path(
-    get, path = "/v1/assignments", tag = "checkers", params(OfRound),
-    responses(
-        (status = 200, body = RoundAssignments, description = "The round."),
-        (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`not-found`: it has not begun, or there are no rounds. `bad-request`, `too-many-requests`."),
-    )
-)]
-pub(super) async fn list_assignments(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    query: Result<Query<OfRound>, QueryRejection>,
-) -> Result<Json<RoundAssignments>, Refusal> {
-    let checks = api.checks()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
-    let round = asked(query)?.round;
-    let seen = checks.round(round).await.map_err(checks_failed)?;
-    let seen = seen.ok_or_else(|| not_found("round"))?;
-    let rows = checks.assignments(AssignmentQuery::Round(round)).await;
-    let rows = rows.map_err(|e| store_failed(&e))?;
-    let known = api.ledger.checkers().await.map_err(|e| store_failed(&e))?;
-    let now_ms = api.clock.unix_ms();
-    let committee = checks.committee();
-    let takes = |duty: DutyKind| match (duty, checks.stream_app()) {
-        (DutyKind::Stream, None) => 0,
-        _ => u32::try_from(duty.checkers(committee)).unwrap_or(u32::MAX),
-    };
-    // Its node is not told before it is played.
-    let is_told = |row: &AssignmentRow| {
-        row.duty != DutyKind::Stream.name()
-            || row.state != AssignmentState::Due
-            || row.until_ms <= now_ms
-    };
-    let told = rows.into_iter().filter(is_told);
-    Ok(Json(RoundAssignments {
-        round,
-        value: hex(&seen.round.value),
-        began_unix_ms: seen.began_ms,
-        committees: DutyKind::ALL.map(takes).to_vec(),
-        checkers_root: seen.root.to_string(),
-        checkers: of_set(&seen, known, now_ms),
-        assignments: told.map(shown_assignment).collect(),
-    }))
 }
 
 /// Asks a node, for a checker, whether it is there. The broker carries the question and cannot answer it.
@@ -431,6 +343,7 @@ impl Api {
                 app: app.map(str::to_owned),
                 meets_unix_ms,
                 value: hex(&seen.round.value),
+                signature: seen.signature.map(|of| hex(&of)),
                 checkers: seen.root.to_string(),
                 node_key: key.key.clone(),
                 assignment: shown_assignment(row),
@@ -440,30 +353,7 @@ impl Api {
     }
 }
 
-/// The set of a round; whether each runs, and since when it plays, is of now.
-fn of_set(seen: &SeenRound, known: Vec<CheckerRow>, now_ms: u64) -> Vec<Checker> {
-    let known = known.into_iter().map(|row| shown(row, now_ms));
-    let now: HashMap<String, (bool, Option<u64>)> = known
-        .map(|of| (of.key_id, (of.running, of.plays_since_s)))
-        .collect();
-    let one = |of: &SetKey| {
-        let key_id = of.id.to_string();
-        let (running, plays_since_s) = now.get(&key_id).copied().unwrap_or_default();
-        Checker {
-            running,
-            plays_since_s,
-            key_id,
-            key: of.key.key.clone(),
-            operator: of.key.operator.clone(),
-            licence: of.key.licence.clone(),
-            joined_s: of.joined_s(),
-            revoked_s: of.key.revoked_at_s,
-        }
-    };
-    seen.checkers.iter().map(one).collect()
-}
-
-fn shown_assignment(row: AssignmentRow) -> Assignment {
+pub(super) fn shown_assignment(row: AssignmentRow) -> Assignment {
     Assignment {
         round: row.round,
         duty: row.duty,

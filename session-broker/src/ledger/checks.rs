@@ -4,6 +4,7 @@
 use super::{AuditRow, CredentialHash, KeyRow, Secret};
 use nearlight_protocol::id::{NodeId, SessionId, UserId};
 use nearlight_protocol::unit::UnixMillis;
+use std::collections::BTreeMap;
 
 /// A receipt key of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +133,21 @@ pub struct ChainRow {
     pub round_ms: u64,
     /// How many rounds there are.
     pub length: u64,
+    /// Which beacons rounds take their values from, by their first rounds. Not written with the chain.
+    pub used: Vec<BeaconRow>,
 }
+
+/// Which beacon rounds take their values from, from one on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BeaconRow {
+    /// The first round.
+    pub from_round: u64,
+    /// Its beacon, as text has it.
+    pub beacon: String,
+}
+
+/// What a beacon outside gave, by round: a signature in hex digits, or nothing of a round that is void.
+pub type DrawnRounds = BTreeMap<u64, String>;
 
 /// Where an assignment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -319,6 +334,15 @@ pub enum CheckChange {
     },
     /// The chain of rounds, if there is none of this anchor and length of a round.
     BeginChain(ChainRow),
+    /// Another beacon from a round on, if none is known to begin there or after it.
+    UseBeacon(BeaconRow),
+    /// What a beacon outside gave for a round, or nothing: it is void. The first word stays.
+    Draw {
+        /// The round.
+        round: u64,
+        /// The signature, hex digits.
+        signature: String,
+    },
     /// Assignments that are not there yet.
     Assign(Vec<AssignmentRow>),
     /// A session is made for an assignment that is due: [`super::Applied::RaceLost`] if it is not, or has one.

@@ -444,6 +444,10 @@ impl Ledger for FaultyLedger {
         self.inner.checkers()
     }
 
+    fn drawn(&self, span: (u64, u64)) -> BoxFuture<'_, Result<super::DrawnRounds, StoreError>> {
+        self.inner.drawn(span)
+    }
+
     fn chain(&self) -> BoxFuture<'_, Result<Option<ChainRow>, StoreError>> {
         self.inner.chain()
     }

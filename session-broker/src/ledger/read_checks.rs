@@ -1,8 +1,8 @@
 //! Reading back who checks whom.
 
 use super::checks::{
-    AssignmentQuery, AssignmentRow, AssignmentState, ChainRow, CheckerRow, CheckerTokenRow,
-    LicenceRow, NodeKeyRow,
+    AssignmentQuery, AssignmentRow, AssignmentState, BeaconRow, ChainRow, CheckerRow,
+    CheckerTokenRow, DrawnRounds, LicenceRow, NodeKeyRow,
 };
 use super::phase_row::{hex, ms, parse};
 use super::{CredentialHash, StoreError};
@@ -104,12 +104,39 @@ pub(super) async fn chain(pool: &AnyPool) -> Result<Option<ChainRow>, StoreError
         .await
         .map_err(StoreError::NotApplied)?;
     let Some(row) = row else { return Ok(None) };
+    let used = sqlx::query("SELECT * FROM beacon_used ORDER BY from_round")
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let one = |row: &AnyRow| {
+        Ok(BeaconRow {
+            from_round: number(row, "from_round")?,
+            beacon: row.get("beacon"),
+        })
+    };
     Ok(Some(ChainRow {
+        used: used.iter().map(one).collect::<Result<_, StoreError>>()?,
         anchor: row.get("anchor"),
         genesis_ms: number(&row, "genesis_ms")?,
         round_ms: number(&row, "round_ms")?,
         length: number(&row, "length")?,
     }))
+}
+
+/// See [`super::Ledger::drawn`].
+pub(super) async fn drawn(
+    pool: &AnyPool,
+    (from, to): (u64, u64),
+) -> Result<DrawnRounds, StoreError> {
+    let rows = sqlx::query("SELECT * FROM beacon_round WHERE round >= $1 AND round <= $2 LIMIT $3")
+        .bind(ms(from))
+        .bind(ms(to))
+        .bind(ROWS_MAX)
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let one = |row: &AnyRow| Ok((number(row, "round")?, row.get("signature")));
+    rows.iter().map(one).collect()
 }
 
 /// See [`super::Ledger::assignments`].

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 35] = [
+const MIGRATIONS: [(i64, &str, &str); 36] = [
     (
         1,
         "ledger",
@@ -153,6 +153,11 @@ const MIGRATIONS: [(i64, &str, &str); 35] = [
         46,
         "checks",
         include_str!("../../migrations/0046_checks.sql"),
+    ),
+    (
+        47,
+        "beacon",
+        include_str!("../../migrations/0047_beacon.sql"),
     ),
 ];
 

@@ -472,6 +472,10 @@ impl Ledger for SqlLedger {
         self.readers.read(read_checks::checkers)
     }
 
+    fn drawn(&self, span: (u64, u64)) -> BoxFuture<'_, Result<super::DrawnRounds, StoreError>> {
+        self.readers.read(move |at| read_checks::drawn(at, span))
+    }
+
     fn chain(&self) -> BoxFuture<'_, Result<Option<ChainRow>, StoreError>> {
         self.readers.read(read_checks::chain)
     }

@@ -84,6 +84,7 @@ suite! {
     checks::a_checker_comes_in_once_and_runs_once => a_checker_comes_in_once_and_runs_once,
     checks::an_assignment_is_settled_once => an_assignment_is_settled_once,
     checks::what_is_due_of_a_node_is_found_behind_any_number => what_is_due_of_a_node_is_found_behind_any_number,
+    checks::a_beacon_is_used_from_a_round_to_come_and_what_it_gave_stays => a_beacon_is_used_from_a_round_to_come_and_what_it_gave_stays,
     checks::a_stream_has_one_session_and_may_be_void => a_stream_has_one_session_and_may_be_void,
     outside::a_registry_stays_guarded_when_its_credential_goes => a_registry_stays_guarded_when_its_credential_goes,
     outside::a_notice_is_leased_by_one_until_it_is_settled => a_notice_is_leased_by_one_until_it_is_settled,

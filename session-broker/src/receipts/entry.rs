@@ -2,6 +2,7 @@
 
 use crate::ledger::{EvidenceRow, ReceiptRow};
 use nearlight_proof::beacon::anchor::CHAIN;
+use nearlight_proof::beacon::used::BEACON;
 use nearlight_proof::encoding::hex;
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::leaf;
@@ -79,6 +80,7 @@ impl Entry {
             (directory::DIRECTORY_PAGED, "directory/v2"),
             (directory::DIRECTORY_PAGE, "directory-page/v1"),
             (CHAIN, "chain/v1"),
+            (BEACON, "beacon/v1"),
         ];
         let own = own.into_iter().find(|(of, _)| envelope.payload_type == *of);
         if let Some((_, kind)) = own {
@@ -119,7 +121,7 @@ impl Entry {
         }
     }
 
-    /// What is said of the network itself: the directory, and the chain of rounds.
+    /// What is said of the network itself: the directory, the chain of rounds, and their beacons.
     fn of_network(bytes: Vec<u8>, kind: &str, (signer, issued_at_s): (KeyId, u64)) -> Self {
         Self {
             row: ReceiptRow {

@@ -3,14 +3,18 @@
 use crate::checks::Chain;
 use crate::ledger::{CheckRow, RoundOf, VerdictRow};
 use crate::receipts::Placed;
+use nearlight_proof::beacon::used::Timetable;
 use nearlight_proof::key::KeyId;
+use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::panel::{Panel, SaidAt};
 use nearlight_proof::porc::round::{Ground, Round};
 use nearlight_proof::porc::verdict::{CheckerReport, counted};
 use nearlight_proof::receipt::directory::{Directory, Role};
+use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porc, Predicate, Verdict};
 use nearlight_proof::receipt::statement::{Countersign, Statement};
 use nearlight_proof::receipt::verify::readmit;
+use std::collections::BTreeMap;
 
 /// What an entry of the log is here.
 #[derive(Debug)]
@@ -52,7 +56,9 @@ pub(super) struct Rounds<'a> {
     /// Whose keys are whose.
     pub(super) directory: &'a Directory,
     /// The chain of rounds, if one was begun.
-    pub(super) chain: Option<&'a Chain>,
+    pub(super) chain: Option<(&'a Chain, &'a Timetable)>,
+    /// Values that a beacon outside gave, of the rounds that the entries name.
+    pub(super) drawn: &'a BTreeMap<u64, Hash>,
     /// How many checkers a check takes.
     pub(super) committee: usize,
     /// For how long one may, seconds.
@@ -64,7 +70,7 @@ impl Rounds<'_> {
     fn seat(&self, porc: &Porc, statement: &Statement, told_s: u64) -> Option<u32> {
         let panel = Panel {
             directory: self.directory,
-            chain: self.chain.map(|chain| &chain.anchor),
+            chain: self.chain.map(|(chain, _)| &chain.anchor),
             committee: self.committee,
             capacity_s: self.capacity_s,
         };
@@ -74,8 +80,21 @@ impl Rounds<'_> {
         };
         let (node, issuer) = (&statement.subject.sha256, &statement.head.issuer);
         // What the log has is not judged by the time of whoever reads it.
-        let value = |round| self.chain.and_then(|chain| chain.value(round, u64::MAX));
+        let value = |round| match self.chain {
+            Some((_, table)) if table.drand(round).is_some() => self.drawn.get(&round).copied(),
+            Some((chain, _)) => chain.value(round, u64::MAX),
+            None => None,
+        };
         panel.seat(porc, node, issuer, at, value).ok()
+    }
+}
+
+/// The round that an entry is about, if it is a proof of capacity.
+pub(super) fn round_named(entry: &Placed) -> Option<u64> {
+    let statement = Statement::parse(&Envelope::parse(&entry.bytes).ok()?).ok()?;
+    match statement.predicate {
+        Predicate::Porc(porc) => Some(porc.round),
+        _ => None,
     }
 }
 
@@ -323,6 +342,7 @@ mod test {
         let rounds = Rounds {
             directory: &directory,
             chain: None,
+            drawn: &BTreeMap::new(),
             committee: 3,
             capacity_s: 900,
         };

@@ -70,9 +70,18 @@ impl Verdicts {
     ) -> Result<Folded, VerdictError> {
         let keys = self.receipts.keys().await?;
         let chain = self.checks.begun_chain().await?;
+        let table = self.checks.timetable().await?;
+        let drawn = match &table {
+            Some(table) if !table.uses().is_empty() => {
+                let named = entries.iter().filter_map(fold::round_named).collect();
+                self.checks.drawn(table, named).await?
+            }
+            Some(_) | None => BTreeMap::new(),
+        };
         let rounds = Rounds {
             directory: &keys.directory,
-            chain,
+            chain: chain.zip(table.as_ref()),
+            drawn: &drawn,
             committee: self.least,
             capacity_s: self.checks.capacity_s(),
         };

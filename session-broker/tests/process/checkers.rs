@@ -194,7 +194,7 @@ pub(crate) async fn due<'a>(members: &'a [Member], kind: &str) -> (&'a Member, V
 }
 
 /// The node's answer that it is there, to `checker`.
-fn alive(duty: &Value, node: &SecretKey, checker: &SecretKey) -> Value {
+pub(crate) fn alive(duty: &Value, node: &SecretKey, checker: &SecretKey) -> Value {
     let challenge = Challenge {
         round: duty["round"].as_u64().unwrap(),
         beacon: array_from_hex(duty["value"].as_str().unwrap()).unwrap(),

@@ -8,6 +8,7 @@ mod app_versions;
 mod assigned;
 mod attach;
 mod backups;
+mod beacon;
 mod brokers;
 mod checkers;
 mod edge;

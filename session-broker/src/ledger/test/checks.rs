@@ -314,6 +314,48 @@ pub(super) async fn what_is_due_of_a_node_is_found_behind_any_number(place: Plac
     assert_eq!(ask(due("capacity/gpu-2", 100)).await, []);
 }
 
+/// Two brokers may say two things of a round: the first stays, be it that the round is void.
+pub(super) async fn a_beacon_is_used_from_a_round_to_come_and_what_it_gave_stays(place: Place) {
+    let store = Store::open(place).await;
+    assert_eq!(store.ledger.chain().await.unwrap(), None);
+    let chain = ChainRow {
+        anchor: "a".to_owned(),
+        genesis_ms: 1,
+        round_ms: 2,
+        length: 3,
+        used: Vec::new(),
+    };
+    store.write(check(CheckChange::BeginChain(chain))).await;
+    let of = |from_round, beacon: &str| BeaconRow {
+        from_round,
+        beacon: beacon.to_owned(),
+    };
+    let uses = |row: BeaconRow| check(CheckChange::UseBeacon(row));
+    assert_eq!(store.write(uses(of(5, "quicknet"))).await, Applied::Done);
+    for late in [of(5, "chain"), of(4, "chain")] {
+        assert_eq!(store.write(uses(late)).await, Applied::Skipped);
+    }
+    assert_eq!(store.write(uses(of(6, "chain"))).await, Applied::Done);
+    let known = store.ledger.chain().await.unwrap().unwrap();
+    assert_eq!(known.used, [of(5, "quicknet"), of(6, "chain")]);
+    assert_eq!((known.genesis_ms, known.length), (1, 3));
+
+    let draw = |round, signature: &str| {
+        let signature = signature.to_owned();
+        check(CheckChange::Draw { round, signature })
+    };
+    assert_eq!(store.write(draw(5, "aa")).await, Applied::Done);
+    assert_eq!(store.write(draw(5, "bb")).await, Applied::Skipped);
+    assert_eq!(store.write(draw(6, "")).await, Applied::Done);
+    assert_eq!(store.write(draw(6, "cc")).await, Applied::Skipped, "void");
+    assert_eq!(store.write(draw(8, "dd")).await, Applied::Done);
+    let drawn = async |span| store.ledger.drawn(span).await.unwrap();
+    let text = |of: &str| of.to_owned();
+    let expected = [(5, text("aa")), (6, text(""))];
+    assert_eq!(drawn((5, 7)).await, DrawnRounds::from(expected));
+    assert!(drawn((9, 9)).await.is_empty());
+}
+
 /// Of two players with one pass the first has a session; and what nobody could do is told apart from what was missed.
 pub(super) async fn a_stream_has_one_session_and_may_be_void(place: Place) {
     let store = Store::open(place).await;

@@ -137,6 +137,16 @@ const BEGIN_CHAIN: &str = "
     FROM {rows anchor text, genesis_ms bigint, round_ms bigint, length bigint}
     WHERE TRUE ON CONFLICT (one) DO NOTHING";
 
+const USE_BEACON: &str = "
+    INSERT INTO beacon_used (from_round, beacon) SELECT r.from_round, r.beacon
+    FROM {rows from_round bigint, beacon text} WHERE NOT EXISTS
+        (SELECT 1 FROM beacon_used u WHERE u.from_round >= r.from_round)
+    ON CONFLICT (from_round) DO NOTHING";
+
+const DRAW: &str = "
+    INSERT INTO beacon_round (round, signature) SELECT r.round, r.signature
+    FROM {rows round bigint, signature text} WHERE TRUE ON CONFLICT (round) DO NOTHING";
+
 const ASSIGN: &str = "
     INSERT INTO assignment (round, node_key, duty, checker, node_id, place, due_ms, until_ms, state)
     SELECT r.round, r.node_key, r.duty, r.checker, r.node_id, r.place, r.due_ms, r.until_ms, r.state
@@ -218,18 +228,12 @@ async fn carry_out(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreEr
                 Some(_) | None => Applied::Missing,
             })
         }
-        CheckChange::BeginChain(chain) => {
-            let row = json!({
-                "anchor": chain.anchor, "genesis_ms": ms(chain.genesis_ms),
-                "round_ms": ms(chain.round_ms), "length": ms(chain.length),
-            });
-            let begun = tx.run(BEGIN_CHAIN, &[row]).await?;
-            Ok(done_or(begun > 0, Applied::Skipped))
+        CheckChange::BeginChain(_) | CheckChange::UseBeacon(_) | CheckChange::Draw { .. } => {
+            rounds(tx, change).await
         }
         CheckChange::Assign(rows) => {
             let rows: Vec<Value> = rows.iter().map(assignment_row).collect();
-            let new = tx.run(ASSIGN, &rows).await?;
-            Ok(done_or(new > 0, Applied::Skipped))
+            new(tx, ASSIGN, &rows).await
         }
         CheckChange::Play {
             round,
@@ -257,6 +261,35 @@ async fn carry_out(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreEr
             Ok(Applied::Done)
         }
     }
+}
+
+/// Where rounds take their values from, and these.
+async fn rounds(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreError> {
+    let (statement, row) = match change {
+        CheckChange::BeginChain(chain) => {
+            let row = json!({
+                "anchor": chain.anchor, "genesis_ms": ms(chain.genesis_ms),
+                "round_ms": ms(chain.round_ms), "length": ms(chain.length),
+            });
+            (BEGIN_CHAIN, row)
+        }
+        CheckChange::UseBeacon(of) => {
+            let row = json!({ "from_round": ms(of.from_round), "beacon": of.beacon });
+            (USE_BEACON, row)
+        }
+        CheckChange::Draw { round, signature } => {
+            let row = json!({ "round": ms(*round), "signature": signature });
+            (DRAW, row)
+        }
+        _ => return Ok(Applied::Skipped),
+    };
+    new(tx, statement, &[row]).await
+}
+
+/// Puts in what is not there yet.
+async fn new(tx: &mut Tx, statement: &'static str, rows: &[Value]) -> Result<Applied, StoreError> {
+    let new = tx.run(statement, rows).await?;
+    Ok(done_or(new > 0, Applied::Skipped))
 }
 
 fn done_or(done: bool, otherwise: Applied) -> Applied {
