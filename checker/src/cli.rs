@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
+use nearlight_proof::beacon::used::Beacon;
 use std::path::PathBuf;
 
 /// The exit status of `checker verify`.
@@ -158,6 +159,10 @@ pub struct RunCommand {
     /// Address at which streams are received.
     #[arg(long, default_value = "0.0.0.0")]
     pub bind: std::net::IpAddr,
+    /// Work by this beacon alone: `chain`, `quicknet`, or `drand:KEY:GENESIS_S:PERIOD_S`. Without it by the one that the
+    /// network's log names, if that is the chain or quicknet.
+    #[arg(long = "beacon", value_name = "BEACON", conflicts_with = "once")]
+    pub works_by: Option<Beacon>,
     /// With --once: randomness that nobody could choose.
     #[command(flatten)]
     pub beacon: BeaconArgs,

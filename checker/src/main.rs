@@ -126,6 +126,7 @@ fn serve(data: &Path, args: &RunCommand) -> Result<(), Failure> {
         url: args.url.clone(),
         plays: is_public && !args.no_decoder && play::beside().is_ok(),
         bind: args.bind,
+        beacon: args.works_by,
     };
     let table = table::open(&args.table, &args.table_key)?;
     // Without a log it runs all the same.

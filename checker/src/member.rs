@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const FILE: &str = "network.json";
+/// Which beacons the network's rounds take their values from: the entries of its log, a line each.
+const BEACONS: &str = "beacons.jsonl";
 /// A day, seconds.
 const DAY_S: u64 = 24 * 3600;
 
@@ -96,6 +98,29 @@ impl Network {
             )
         })
     }
+}
+
+/// What was kept of which beacons are used.
+///
+/// # Errors
+/// [`Failure::File`].
+pub(crate) fn beacons(data: &Path) -> Result<Vec<String>, Failure> {
+    let path = data.join(BEACONS);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(Failure::File { path, source }),
+    }
+}
+
+/// Keeps them: a broker that shows fewer later is not believed.
+///
+/// # Errors
+/// [`Failure::File`].
+pub(crate) fn keep_beacons(data: &Path, entries: &[String]) -> Result<(), Failure> {
+    let path = data.join(BEACONS);
+    let lines: String = entries.iter().map(|of| format!("{of}\n")).collect();
+    write_atomic(&path, lines.as_bytes(), 0o600).map_err(|source| Failure::File { path, source })
 }
 
 fn broker_of(authorities: Option<&str>, url: &str, token: &str) -> Result<Broker, Failure> {

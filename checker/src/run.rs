@@ -36,6 +36,7 @@ use leaving::Leaving;
 use meetings::Meetings;
 use nearlight_kit::clock::unix_ms;
 use nearlight_kit::shutdown::Shutdown;
+use nearlight_proof::beacon::used::Beacon;
 use nearlight_proof::key::SecretKey;
 use nearlight_proof::porc::schedule::{Due, Duty as Kind};
 use nearlight_proof::porc::score::Table;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub plays: bool,
     /// Address at which they are received.
     pub bind: IpAddr,
+    /// The beacon that it works by; `None` for the one that the network's log names, if that is the chain or quicknet.
+    pub beacon: Option<Beacon>,
 }
 
 /// Where work of each kind is handed in.
@@ -189,7 +192,7 @@ impl Runner {
             url,
             plays_at: settings.plays.then_some(settings.bind),
             instance: nearlight_proof::encoding::hex(&rand::random::<[u8; 16]>()),
-            rounds: Mutex::new(Rounds::new(&network.anchor()?)),
+            rounds: Mutex::new(Rounds::open(data, &network, settings.beacon)?),
             traffic: Mutex::new(Traffic::open(data, settings.gb_max)?),
             under_way: Mutex::default(),
             unreachable: Mutex::default(),
@@ -228,6 +231,7 @@ impl Runner {
                         ready();
                     }
                     class.clone_from(&mine.class);
+                    lock(&self.rounds).learn_for_good(&self.member.0, &mine.beacons);
                     let mut all_taken = true;
                     for work in together(mine.assignments) {
                         all_taken &= self.hand_out(work, &class, &queues);

@@ -111,8 +111,10 @@ impl Runner {
     pub(super) fn checked(&self, duty: &Duty) -> Result<([u8; 32], PublicKey), String> {
         let of = &duty.assignment;
         let value: Option<[u8; 32]> = array_from_hex(&duty.value);
-        let value = value.filter(|value| lock(&self.rounds).holds(of.round, value));
-        let value = value.ok_or("the value that the broker gives the round is not the chain's")?;
+        let value = value.ok_or("the broker gives the round no value")?;
+        let mut rounds = lock(&self.rounds);
+        rounds.check(of.round, &value, duty.signature.as_deref())?;
+        drop(rounds);
         let key = PublicKey::from_hex(&duty.node_key);
         let key = key.filter(|key| KeyId::from_hex(&of.node_key_id) == Some(key.id()));
         Ok((

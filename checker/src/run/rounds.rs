@@ -1,30 +1,148 @@
-//! Values of rounds, held to the chain's anchor: each is hashed back to the newest that was seen, not to the beginning.
+//! Values of rounds, held to the chain's anchor or to drand's signature, whichever the network's rounds take them from.
+//!
+//! **Invariants.** Which beacon that is, entries say that the directory's key signed, and one that was seen stays: a broker
+//! cannot take it back. A value of the chain is hashed back to the newest that was seen, not to the beginning; one of drand
+//! is of the round that the rule says, and of no other.
 
+use crate::failure::Failure;
+use crate::member::{Network, beacons, keep_beacons};
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::beacon::chain;
-use nearlight_proof::key::KeyId;
+use nearlight_proof::beacon::drand::QUICKNET;
+use nearlight_proof::beacon::used::{Beacon, Timetable, Used};
+use nearlight_proof::encoding::array_from_hex;
+use nearlight_proof::key::{KeyId, PublicKey};
+use std::path::Path;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    anchor: KeyId,
+    table: Timetable,
+    /// Whose word counts of which beacon is used.
+    authority: PublicKey,
+    /// The one that this checker works by, if it is not the network's to say.
+    wanted: Option<Beacon>,
     newest: (u64, KeyId),
+    /// The last round of drand's that was verified.
+    drawn: Option<(u64, [u8; 32])>,
 }
 
 impl Rounds {
-    pub(super) const fn new(anchor: &Anchor) -> Self {
+    pub(super) const fn new(anchor: Anchor, authority: PublicKey, wanted: Option<Beacon>) -> Self {
         Self {
-            anchor: anchor.anchor,
             newest: (0, anchor.anchor),
+            table: Timetable::new(anchor),
+            authority,
+            wanted,
+            drawn: None,
         }
     }
 
+    /// The rounds of a network, as the checker of this directory has learned of them.
+    ///
+    /// # Errors
+    /// What is missing, or damaged.
+    pub(super) fn open(
+        data: &Path,
+        network: &Network,
+        wanted: Option<Beacon>,
+    ) -> Result<Self, Failure> {
+        let mut rounds = Self::new(network.anchor()?, network.authority()?, wanted);
+        // What was kept was taken before.
+        rounds.learn(&beacons(data)?).map_err(Failure::Beacon)?;
+        Ok(rounds)
+    }
+
+    /// As [`Rounds::learn`], and what is new is kept for the next start.
+    pub(super) fn learn_for_good(&mut self, data: &Path, entries: &[String]) {
+        let kept = match self.learn(entries) {
+            Ok(false) => return,
+            Ok(true) => keep_beacons(data, entries).map_err(|error| error.to_string()),
+            Err(why) => Err(why),
+        };
+        if let Err(error) = kept {
+            tracing::error!(error, "the beacons of rounds are not as they were told");
+        }
+    }
+
+    /// Takes the entries that say which beacons are used; whether any is new.
+    ///
+    /// # Errors
+    /// What is wrong with one. Those before it are taken.
+    pub(super) fn learn(&mut self, entries: &[String]) -> Result<bool, String> {
+        let known = self.table.uses().len();
+        for entry in entries {
+            let used = Used::open(entry.as_bytes(), &self.authority).ok_or(
+                "the broker shows an entry about beacons that is not signed by the directory's key",
+            )?;
+            self.table.add(used).map_err(|why| {
+                format!(
+                    "the broker shows that rounds from {} on take their values from {}: {why}",
+                    used.from_round, used.beacon
+                )
+            })?;
+        }
+        Ok(self.table.uses().len() > known)
+    }
+
+    /// Whether a value is that of the round's beacon.
+    ///
+    /// # Errors
+    /// Why it is not to be worked by.
+    pub(super) fn check(
+        &mut self,
+        round: u64,
+        value: &[u8; 32],
+        signature: Option<&str>,
+    ) -> Result<(), String> {
+        let beacon = self.table.beacon(round);
+        if self.wanted.is_some_and(|wanted| wanted != beacon) {
+            return Err(format!(
+                "round {round} takes its value from {beacon}, which is not what this checker was given with --beacon"
+            ));
+        }
+        match beacon {
+            Beacon::Chain if self.is_of_chain(round, value) => Ok(()),
+            Beacon::Chain => {
+                Err("the value that the broker gives the round is not the chain's".to_owned())
+            }
+            Beacon::Drand(network) if network != QUICKNET && self.wanted.is_none() => Err(format!(
+                "round {round} takes its value from {beacon}, which is not quicknet; name it with --beacon to work by it"
+            )),
+            Beacon::Drand(_) => self.is_of_drand(round, value, signature),
+        }
+    }
+
+    fn is_of_drand(
+        &mut self,
+        round: u64,
+        value: &[u8; 32],
+        signature: Option<&str>,
+    ) -> Result<(), String> {
+        if self.drawn == Some((round, *value)) {
+            return Ok(());
+        }
+        let signature: [u8; 48] = signature.and_then(array_from_hex).ok_or(
+            "the broker gives the round no signature of drand, which it takes its value from",
+        )?;
+        let found = self.table.value(round, &signature);
+        let found =
+            found.map_err(|why| format!("the broker gives a signature that is none {why}"))?;
+        if found != *value {
+            return Err(
+                "the value that the broker gives the round is not of its signature".to_owned(),
+            );
+        }
+        self.drawn = Some((round, *value));
+        Ok(())
+    }
+
     /// Whether `value` is the chain's for that round.
-    pub(super) fn holds(&mut self, round: u64, value: &[u8; 32]) -> bool {
+    fn is_of_chain(&mut self, round: u64, value: &[u8; 32]) -> bool {
         let (known, of) = match round > self.newest.0 {
             true => self.newest,
             false if round == self.newest.0 => return *value == self.newest.1.0,
-            false => (0, self.anchor),
+            false => (0, self.table.anchor().anchor),
         };
         let holds = chain::verify((known, &of), round, value);
         if holds && round > self.newest.0 {
@@ -37,21 +155,94 @@ impl Rounds {
 #[cfg(test)]
 mod test {
     use super::*;
+    use nearlight_proof::beacon::drand::fixture::Signer;
+    use nearlight_proof::encoding::{hex, sha256};
+    use nearlight_proof::key::SecretKey;
+
+    fn value(round: u64) -> [u8; 32] {
+        chain::value(&[6; 32], 100, round).unwrap()
+    }
+
+    fn anchor() -> Anchor {
+        Anchor {
+            anchor: KeyId(value(0)),
+            genesis_ms: 1_000_000,
+            length: 100,
+            round_ms: 60_000,
+        }
+    }
+
+    fn authority() -> SecretKey {
+        SecretKey::from_seed(&[8; 32])
+    }
+
+    fn rounds(wanted: Option<Beacon>) -> Rounds {
+        Rounds::new(anchor(), authority().public(), wanted)
+    }
+
+    fn entry(beacon: Beacon, from_round: u64) -> String {
+        let used = Used {
+            anchor: anchor().anchor,
+            beacon,
+            from_round,
+        };
+        String::from_utf8(used.sign(&authority()).unwrap()).unwrap()
+    }
 
     #[test]
     fn a_value_is_the_chains_whether_it_is_newer_or_older_than_the_last() {
-        let secret = [6; 32];
-        let value = |round| chain::value(&secret, 100, round).unwrap();
-        let mut rounds = Rounds::new(&Anchor {
-            anchor: KeyId(value(0)),
-            genesis_ms: 0,
-            length: 100,
-            round_ms: 1,
-        });
+        let mut rounds = rounds(None);
         for round in [5, 5, 90, 7] {
-            assert!(rounds.holds(round, &value(round)), "{round}");
-            assert!(!rounds.holds(round, &value(round + 1)), "{round}");
+            assert!(rounds.check(round, &value(round), None).is_ok(), "{round}");
+            assert!(rounds.check(round, &value(round + 1), None).is_err());
         }
-        assert!(!rounds.holds(101, &secret));
+        assert!(rounds.check(101, &[6; 32], None).is_err());
+    }
+
+    #[test]
+    fn a_round_of_drand_is_worked_by_with_the_signature_of_the_rule_alone() {
+        let signer = Signer::new(5);
+        let network = signer.network(1_000, 3);
+        let drand = Beacon::Drand(network);
+        let mut rounds = rounds(Some(drand));
+        assert_eq!(rounds.learn(&[entry(drand, 1)]), Ok(true));
+        assert_eq!(rounds.learn(&[entry(drand, 1)]), Ok(false));
+        // Round 2 begins at 1060 s, when round 21 of the network is due.
+        let of = |n| {
+            let signature = signer.sign(n);
+            (sha256(&[&signature]), hex(&signature))
+        };
+        let (right, signature) = of(21);
+        for other in [20, 22] {
+            let (value, signature) = of(other);
+            let why = rounds.check(2, &value, Some(&signature)).unwrap_err();
+            assert!(why.contains("round 21 of drand"), "{why}");
+        }
+        assert!(rounds.check(2, &value(2), None).is_err(), "the chain's");
+        assert!(rounds.check(2, &right, None).is_err(), "unsigned");
+        assert!(rounds.check(2, &[1; 32], Some(&signature)).is_err());
+        assert!(rounds.check(2, &right, Some(&signature)).is_ok());
+        assert!(rounds.check(2, &right, None).is_ok(), "it is known");
+        assert!(rounds.check(3, &right, Some(&signature)).is_err());
+    }
+
+    #[test]
+    fn a_broker_cannot_take_a_beacon_back_nor_name_one_of_its_own() {
+        let own = Beacon::Drand(Signer::new(5).network(1_000, 3));
+        let mut known = rounds(None);
+        let quicknet = entry(Beacon::Drand(QUICKNET), 3);
+        assert_eq!(known.learn(&[quicknet.clone()]), Ok(true));
+        assert_eq!(known.learn(&[]), Ok(false));
+        assert!(known.learn(&[entry(Beacon::Chain, 3)]).is_err());
+        assert!(known.learn(&[quicknet.replace("3", "4")]).is_err());
+        assert!(known.check(2, &value(2), None).is_ok());
+        assert!(known.check(3, &value(3), None).is_err());
+        let mut strange = rounds(None);
+        strange.learn(&[entry(own, 1)]).unwrap();
+        let why = strange.check(2, &value(2), None).unwrap_err();
+        assert!(why.contains("not quicknet"), "{why}");
+        // Who is told to work by quicknet alone does nothing of the chain's.
+        let mut strict = rounds(Some(Beacon::Drand(QUICKNET)));
+        assert!(strict.check(2, &value(2), None).is_err());
     }
 }

@@ -6,6 +6,7 @@
     reason = "a test says what it could not do by failing"
 )]
 
+mod beacon;
 mod doctor;
 mod evidence;
 mod private_ca;

@@ -46,6 +46,8 @@ pub(crate) struct Script {
     pub(crate) away: usize,
     /// What is due.
     pub(crate) due: Vec<Value>,
+    /// Entries of the log that say which beacons are used.
+    pub(crate) beacons: Vec<String>,
     /// Whether a question whether a node is there is never answered; otherwise the connection breaks.
     pub(crate) holds: bool,
     /// The copy that has the key.
@@ -232,7 +234,10 @@ impl Scripted {
                 let version = format!("v{}", script.asked.len());
                 Some((
                     200,
-                    json!({ "assignments": script.due, "class": "software", "version": version }),
+                    json!({
+                        "assignments": script.due, "class": "software", "version": version,
+                        "beacons": script.beacons,
+                    }),
                 ))
             }
             path if path.ends_with("/alive") => script.alive.clone(),

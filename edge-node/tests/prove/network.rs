@@ -48,6 +48,7 @@ impl Site {
             url: at,
             plays: false,
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
+            beacon: None,
         };
         let (url, of) = (format!("http://{}", self.broker.listen), settings.clone());
         let start = move || {
