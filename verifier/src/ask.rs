@@ -68,6 +68,10 @@ impl Source for Pieces {
         Ok(None)
     }
 
+    fn round(&mut self, _round: u64, _before: u64) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(None)
+    }
+
     fn evidence(&mut self, wanted: &str) -> Result<Option<Vec<u8>>, Infallible> {
         let is = |bytes: &&Vec<u8>| hex(&sha256(&[bytes])) == wanted;
         Ok(self.0.iter().find(is).cloned())
@@ -120,6 +124,7 @@ impl TrustFiles {
             directory: read(&self.directory)?,
             authority: self.authority.clone(),
             policy: self.policy.as_deref().map(read).transpose()?,
+            beacon: None,
         };
         Ok(believed.trust()?)
     }

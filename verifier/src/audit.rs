@@ -8,7 +8,7 @@
 //!            `--> the chain of rounds --> who was to check it, and who did --> findings
 //! ```
 //!
-//! [`log`] reads, [`history`] collects and judges, [`duties`] works out who was assigned, [`told`] is what a broker says
+//! [`log`] reads, [`history`] collects and judges, [`said`] has the rounds, [`drawn`] the values of drand, [`duties`] works out who was assigned, [`told`] is what a broker says
 //! of that, [`compare`] and, of streams, [`streams`] hold one against the other, [`words`] tells.
 //!
 //! **Invariants.** No entry is skipped: an entry that is left out or changed makes another root. What a source says
@@ -17,9 +17,11 @@
 //! **What it does not know:** where files are, what time it is (handed in), whether a node was attached.
 
 mod compare;
+mod drawn;
 mod duties;
 mod history;
 mod log;
+mod said;
 mod streams;
 mod told;
 pub mod words;
@@ -54,6 +56,12 @@ pub trait Source {
     /// # Errors
     /// The source does not answer.
     fn assignments(&mut self, round: u64) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// What is told of a round's value and of so many before it: `GET /v1/beacon/{round}?before=`; `None` if nothing is.
+    ///
+    /// # Errors
+    /// The source does not answer.
+    fn round(&mut self, round: u64, before: u64) -> Result<Option<Vec<u8>>, Self::Error>;
 }
 
 /// Which assignments are looked at.

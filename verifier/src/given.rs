@@ -1,5 +1,6 @@
 //! What is verified and whom to believe, as bytes: files and pages come to this.
 
+pub use nearlight_proof::beacon::used::Beacon;
 use nearlight_proof::key::PublicKey;
 use nearlight_proof::log::policy::{Policy, PolicyError};
 use nearlight_proof::receipt::directory::{Directory, DirectoryError};
@@ -42,6 +43,8 @@ pub struct Believed {
     pub authority: Option<String>,
     /// A policy (c2sp.org/tlog-policy) of one's own; otherwise the log's operator's.
     pub policy: Option<Vec<u8>>,
+    /// The beacon that rounds have to take their values from; otherwise the chain or quicknet, as the log says.
+    pub beacon: Option<Beacon>,
 }
 
 /// Whom to believe.
@@ -52,6 +55,8 @@ pub struct Trust {
     pub(crate) directory: Directory,
     /// The key that signed the directory, and the chain of rounds.
     pub(crate) authority: PublicKey,
+    /// The beacon that rounds have to take their values from.
+    pub(crate) beacon: Option<Beacon>,
 }
 
 impl Believed {
@@ -83,6 +88,7 @@ impl Believed {
             source,
             directory,
             authority,
+            beacon: self.beacon,
         })
     }
 }

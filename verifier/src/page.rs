@@ -105,6 +105,7 @@ fn answered(asked: Asked) -> Result<Shown, GivenError> {
         directory: asked.directory.into_bytes(),
         authority: asked.authority,
         policy: bytes(asked.policy),
+        beacon: None,
     };
     let trust = believed.trust()?;
     let Some(receipt) = asked.receipt else {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use nearlight_verifier::Ask;
+use nearlight_verifier::given::Beacon;
 use std::path::PathBuf;
 
 /// The exit status of `nearlight receipt verify`.
@@ -102,6 +103,10 @@ pub struct ReceiptAudit {
     /// The key that signed the directory, 64 hex digits. Without it the operator says so.
     #[arg(long, value_name = "HEX")]
     pub authority: Option<String>,
+    /// The beacon that rounds have to take their values from: `chain`, `quicknet`, or `drand:KEY:GENESIS_S:PERIOD_S`. Without
+    /// it the chain or quicknet, as the log says.
+    #[arg(long, value_name = "BEACON")]
+    pub beacon: Option<Beacon>,
     /// Do not fetch the evidence that should be there.
     #[arg(long)]
     pub no_evidence: bool,

@@ -91,6 +91,13 @@ impl Source for Served {
         }
         Ok(told)
     }
+
+    fn round(&mut self, round: u64, before: u64) -> Result<Option<Vec<u8>>, ClientError> {
+        match &self.assignments {
+            Assignments::Exported(exported) => Ok(Some(exported.round(round, before))),
+            Assignments::Asked(_) => self.ask(&format!("/v1/beacon/{round}?before={before}")),
+        }
+    }
 }
 
 /// Audits, and remembers the checkpoint. The exit status.
@@ -149,6 +156,7 @@ fn trust(asked: &ReceiptAudit, client: &Client) -> Result<Trust, CommandError> {
         },
         authority: asked.authority.clone(),
         policy: asked.policy.as_deref().map(read).transpose()?,
+        beacon: asked.beacon,
     };
     Ok(believed
         .trust()
@@ -213,6 +221,24 @@ impl Exported {
     fn line(&self, round: u64) -> Option<Vec<u8>> {
         self.0.get(&round).cloned()
     }
+
+    /// What it has of rounds' signatures, as a broker tells them: of what it leaves out it says nothing.
+    fn round(&self, round: u64, before: u64) -> Vec<u8> {
+        let signature = |round: u64| {
+            let line = self.0.get(&round)?;
+            let told: serde_json::Value = serde_json::from_slice(line).ok()?;
+            Some(told["signature"].as_str()?.to_owned())
+        };
+        let older = round.saturating_sub(before).max(1)..round;
+        let older: Vec<String> = older
+            .rev()
+            .map(|of| signature(of).unwrap_or_default())
+            .collect();
+        let told = serde_json::json!({
+            "round": round, "signature": signature(round), "before": older, "partial": true,
+        });
+        told.to_string().into_bytes()
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +252,15 @@ mod test {
         assert_eq!(exported.line(3).as_deref(), Some(&b"{\"round\":3}"[..]));
         assert_eq!(exported.line(4), None);
         assert_eq!(Exported::of(b"").newest(), None);
+        let exported = Exported::of(b"{\"round\":2,\"signature\":\"ab\"}\n{\"round\":4}\n");
+        let told = exported.round(4, 9);
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        let expected = serde_json::json!(["", "ab", ""]);
+        assert_eq!(
+            (&told["before"], &told["partial"]),
+            (&expected, &true.into())
+        );
+        assert!(told["signature"].is_null());
     }
 
     #[test]

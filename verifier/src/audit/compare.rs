@@ -39,7 +39,7 @@ impl Compare<'_> {
             });
         };
         let Some(drawn) = drawn.filter(|drawn| drawn.value == told.value) else {
-            return wrong("its value does not lead to the chain's anchor".to_owned());
+            return wrong(other_value(told.round, history));
         };
         let panel = Panel {
             committee: told.committee(),
@@ -122,6 +122,13 @@ impl Compare<'_> {
                 row.duty, row.checker
             ),
         })
+    }
+}
+
+fn other_value(round: u64, history: &History<'_>) -> String {
+    match history.table().and_then(|table| table.drand(round)) {
+        Some((network, of)) => format!("its value is not that of round {of} of {network}"),
+        None => "its value does not lead to the chain's anchor".to_owned(),
     }
 }
 

@@ -3,23 +3,25 @@
 //!
 //! ```text
 //!   anchor in the log <--hashed-- the newest value that somebody names --> values of all rounds before
+//!   beacon in the log <--verified-- the signatures that the broker tells --> values of rounds of drand
 //!   value, directory --> due rounds, set, order --against--> GET /v1/assignments, or an export of it
 //!                                            `--seats--> receipts --core/proof's Round--> what each round comes to
 //! ```
 //!
 //! **Invariants.** Nothing that the broker tells is believed but who missed and why, and how many a committee has: values
-//! lead to the anchor, sets and orders are computed. Rounds that are asked for are bounded.
+//! lead to the anchor or are drand's, sets and orders are computed. Rounds that are asked for are bounded.
 //!
 //! **What it does not know:** whether the node was attached in a round. Where nobody was assigned it was away, or left
 //! out: that is said, and which of them is for its operator to know.
 
 use super::compare::Compare;
 use super::history::{Check, History};
-use super::streams;
 use super::told::RoundTold;
 use super::{AuditError, Finding, Oddity, RoundHeld, Rounds, Source, log::garbled};
+use super::{drawn, streams};
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::beacon::chain;
+use nearlight_proof::beacon::used::{Beacon, Timetable};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::panel::{Drawn, Panel, Unseated};
@@ -62,7 +64,7 @@ pub(super) fn examine<S: Source>(
     (rounds, now_s): (Rounds, u64),
 ) -> Result<Examined, AuditError<S::Error>> {
     let mut found = Examined::default();
-    let Some(anchor) = history.anchor() else {
+    let Some(table) = history.table() else {
         let seats = Seats {
             panel: panel(history.directory(), None, (COMMITTEE, CAPACITY_S)),
             values: &Values::new(),
@@ -70,23 +72,22 @@ pub(super) fn examine<S: Source>(
         found.rounds = seats.rounds(history, &mut found.findings);
         return Ok(found);
     };
-    let mut told: BTreeMap<u64, RoundTold> = BTreeMap::new();
+    let anchor = table.anchor();
+    let now = anchor.round_at(now_s * 1000).unwrap_or(anchor.length);
     let until = match rounds {
         Rounds::Skipped => None,
-        Rounds::UntilNow => anchor.round_at(now_s * 1000).or(Some(anchor.length)),
+        Rounds::UntilNow => Some(now),
         Rounds::Until(round) => Some(round),
     };
-    // The round of this moment may not have begun on the broker's clock.
-    for round in until
-        .into_iter()
-        .flat_map(|round| [round, round.saturating_sub(1)])
-    {
-        if told.is_empty() && round > 0 {
-            told.extend(ask(source, round)?.map(|of| (round, of)));
-        }
-    }
-    let newest = newest(anchor, history, told.values());
-    let values = values(anchor, history, newest);
+    let mut told = match until {
+        Some(until) => newest_told(source, table, until)?,
+        None => BTreeMap::new(),
+    };
+    let newest = newest(table, history, told.values());
+    let mut values = values(table, history, newest);
+    let wanted = (until.unwrap_or(now), told.keys().copied().collect());
+    let drawn = drawn::drawn(source, (history, table), &wanted, &mut found.findings)?;
+    values.extend(drawn);
     if until.is_some() {
         ask_for_due(source, history, &values, &mut told)?;
     }
@@ -113,18 +114,9 @@ pub(super) fn examine<S: Source>(
         compare.round(of, drawn.as_ref(), history, &mut found.findings);
     }
     if until.is_some() {
-        let due = due(history, &values);
-        let silent = due.iter().filter(|round| !told.contains_key(round)).count();
-        if silent > 0 {
-            found.findings.push(Finding {
-                oddity: Oddity::NotTold,
-                entries: Vec::new(),
-                words: format!(
-                    "of {silent} of {} rounds in which a check was due nothing is told",
-                    due.len()
-                ),
-            });
-        }
+        found
+            .findings
+            .extend(not_told(&due(history, &values), &told));
     }
     let seats = Seats {
         panel,
@@ -132,6 +124,51 @@ pub(super) fn examine<S: Source>(
     };
     found.rounds = seats.rounds(history, &mut found.findings);
     Ok(found)
+}
+
+/// What is told of the newest round, or of the one before it: the broker's clock may be behind, and a value may be waited for.
+/// And of the newest one of the chain, to whose value the ones before it are held.
+fn newest_told<S: Source>(
+    source: &mut S,
+    table: &Timetable,
+    until: u64,
+) -> Result<BTreeMap<u64, RoundTold>, AuditError<S::Error>> {
+    let mut told = BTreeMap::new();
+    for round in [until, until.saturating_sub(1)] {
+        if told.is_empty() && round > 0 {
+            told.extend(ask(source, round)?.map(|of| (round, of)));
+        }
+    }
+    let of_chain = newest_of_chain(table, until);
+    if of_chain > 0 && of_chain < until.saturating_sub(1) {
+        told.extend(ask(source, of_chain)?.map(|of| (of_chain, of)));
+    }
+    Ok(told)
+}
+
+/// The newest round until this one that takes its value from the chain; 0 if none does.
+fn newest_of_chain(table: &Timetable, until: u64) -> u64 {
+    let mut last = until;
+    for used in table.uses().iter().rev() {
+        match used.beacon {
+            _ if used.from_round > last => {}
+            Beacon::Chain => break,
+            Beacon::Drand(_) => last = used.from_round.saturating_sub(1),
+        }
+    }
+    last
+}
+
+fn not_told(due: &[u64], told: &BTreeMap<u64, RoundTold>) -> Option<Finding> {
+    let silent = due.iter().filter(|round| !told.contains_key(round)).count();
+    (silent > 0).then(|| Finding {
+        oddity: Oddity::NotTold,
+        entries: Vec::new(),
+        words: format!(
+            "of {silent} of {} rounds in which a check was due nothing is told",
+            due.len()
+        ),
+    })
 }
 
 const fn panel<'a>(
@@ -161,12 +198,14 @@ fn ask<S: Source>(source: &mut S, round: u64) -> Result<Option<RoundTold>, Audit
 /// checker's, if that is later. What somebody makes up costs as many hashes as there are rounds since what is told, so of
 /// nobody more than a few are tried.
 fn newest<'a>(
-    anchor: &Anchor,
+    table: &Timetable,
     history: &History<'_>,
     told: impl DoubleEndedIterator<Item = &'a RoundTold>,
 ) -> Option<Drawn> {
+    let anchor = table.anchor();
     let leads = |from: &Drawn, round, value: &Hash| {
-        chain::verify((from.round, &KeyId(from.value)), round, value)
+        table.drand(round).is_none()
+            && chain::verify((from.round, &KeyId(from.value)), round, value)
     };
     let first = Drawn {
         round: 0,
@@ -179,7 +218,10 @@ fn newest<'a>(
         value: of.value,
     });
     let mut named: BTreeMap<KeyId, BTreeSet<(u64, Hash)>> = BTreeMap::new();
-    let later = |check: &Check<'_>| check.is_admitted && check.porc.round > known.round;
+    let later = |check: &Check<'_>| {
+        let round = check.porc.round;
+        check.is_admitted && round > known.round && table.drand(round).is_none()
+    };
     for check in history.checks().filter(later) {
         let of = named.entry(check.issuer).or_default();
         of.insert((check.porc.round, check.porc.beacon.0));
@@ -197,7 +239,8 @@ fn newest<'a>(
 }
 
 /// The values of the rounds that checks are of or were due in, and of those alone: a chain has a million.
-fn values(anchor: &Anchor, history: &History<'_>, newest: Option<Drawn>) -> Values {
+fn values(table: &Timetable, history: &History<'_>, newest: Option<Drawn>) -> Values {
+    let anchor = table.anchor();
     let mut values = Values::new();
     let Some(Drawn {
         round: newest,
@@ -226,7 +269,8 @@ fn values(anchor: &Anchor, history: &History<'_>, newest: Option<Drawn>) -> Valu
         };
         let is_due = schedule::capacity_is_due(&round, &node.operator);
         let is_wanted = checked.contains(&number) || rendered.contains(&number);
-        if is_due || is_wanted || streams::is_drawn(judged, &round, &history.node()) {
+        let matters = is_due || is_wanted || streams::is_drawn(judged, &round, &history.node());
+        if matters && table.drand(number).is_none() {
             values.insert(number, value);
         }
         value = chain::step(&value);

@@ -1,8 +1,10 @@
 //! A node's history: what is about it, how each of it stands by all that came later, and what is odd.
 
+use super::said::Said;
 use super::{AuditError, Finding, Held, Oddity, Source};
 use crate::given::Trust;
 use nearlight_proof::beacon::anchor::Anchor;
+use nearlight_proof::beacon::used::Timetable;
 use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::key::KeyId;
 use nearlight_proof::log::tree::leaf;
@@ -11,7 +13,7 @@ use nearlight_proof::receipt::directory::Role;
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding as Found, Porc, Predicate, Verdict};
 use nearlight_proof::receipt::statement::{Countersign, Statement, issued_at_s};
-use nearlight_proof::receipt::verify::{Later, SKEW_S, judge};
+use nearlight_proof::receipt::verify::{Later, judge};
 use nearlight_proof::receipt::{Directory, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,12 +71,8 @@ pub(super) struct Check<'a> {
 pub(super) struct History<'a> {
     node: KeyId,
     trust: &'a Trust,
-    /// The chain of rounds: the first that stands in the log.
-    anchor: Option<Anchor>,
-    /// Where it stands, if its first round had begun before by what stands before it.
-    late_chain: Option<u64>,
-    /// Entries with another chain.
-    other_chains: Vec<u64>,
+    /// What the log says of rounds.
+    said: Said,
     kept: Vec<Kept>,
     /// Where in `kept` what has this leaf is, the first.
     leaves: BTreeMap<KeyId, usize>,
@@ -85,13 +83,11 @@ pub(super) struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    pub(super) const fn new(node: KeyId, trust: &'a Trust) -> Self {
+    pub(super) fn new(node: KeyId, trust: &'a Trust) -> Self {
         Self {
             node,
             trust,
-            anchor: None,
-            late_chain: None,
-            other_chains: Vec::new(),
+            said: Said::default(),
             kept: Vec::new(),
             leaves: BTreeMap::new(),
             later: Vec::new(),
@@ -112,7 +108,7 @@ impl<'a> History<'a> {
         };
         self.told_s = told_s.max(said_s);
         let Some(statement) = statement else {
-            return self.chain(index, bytes);
+            return self.said.entry(index, bytes, (self.trust, self.told_s));
         };
         let about = self.is_about(&statement);
         // Revocations of keys are about no node, and may be about what stands in its receipts.
@@ -140,21 +136,6 @@ impl<'a> History<'a> {
         }
     }
 
-    fn chain(&mut self, index: u64, bytes: &[u8]) {
-        let Some(anchor) = Anchor::open(bytes, &self.trust.authority) else {
-            return;
-        };
-        match &self.anchor {
-            None => {
-                let is_late = self.told_s > (anchor.genesis_ms / 1000).saturating_add(SKEW_S);
-                self.late_chain = is_late.then_some(index);
-                self.anchor = Some(anchor);
-            }
-            Some(first) if *first != anchor => self.other_chains.push(index),
-            Some(_) => {}
-        }
-    }
-
     pub(super) const fn node(&self) -> KeyId {
         self.node
     }
@@ -163,8 +144,14 @@ impl<'a> History<'a> {
         &self.trust.directory
     }
 
-    pub(super) const fn anchor(&self) -> Option<&Anchor> {
-        self.anchor.as_ref()
+    /// When rounds begin, and which beacons they take their values from.
+    pub(super) const fn table(&self) -> Option<&Timetable> {
+        self.said.table()
+    }
+
+    /// When rounds begin.
+    pub(super) fn anchor(&self) -> Option<&Anchor> {
+        self.table().map(Timetable::anchor)
     }
 
     /// The checks of the node, in the order of the log.
@@ -278,21 +265,7 @@ impl<'a> History<'a> {
             told.evidence
                 .extend(evidence_of(kept, now_s, &mut told.findings));
         }
-        if let Some(index) = self.late_chain {
-            told.findings.push(Finding {
-                oddity: Oddity::WrongAssignment,
-                entries: vec![index],
-                words: "the chain of rounds had begun before it stood in the log: whoever made it could choose what came before"
-                    .to_owned(),
-            });
-        }
-        if !self.other_chains.is_empty() {
-            told.findings.push(Finding {
-                oddity: Oddity::WrongAssignment,
-                entries: self.other_chains,
-                words: "another chain of rounds than the first".to_owned(),
-            });
-        }
+        told.findings.extend(self.said.findings(self.trust.beacon));
         told.findings.extend(gaps(&self.kept, now_s));
         told
     }

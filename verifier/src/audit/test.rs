@@ -1,5 +1,7 @@
 //! A log in memory, with everything that can be odd about a node in it.
 
+#[path = "test/drawn.rs"]
+mod drawn;
 #[path = "test/duties.rs"]
 mod duties;
 #[path = "test/seats.rs"]
@@ -35,6 +37,8 @@ struct Served {
     evidence: Vec<Vec<u8>>,
     /// What is told of rounds.
     told: BTreeMap<u64, Vec<u8>>,
+    /// Signatures of rounds of drand.
+    signatures: BTreeMap<u64, String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,14 @@ impl Source for Served {
         Ok(self.told.get(&round).cloned())
     }
 
+    fn round(&mut self, round: u64, before: u64) -> Result<Option<Vec<u8>>, Nothing> {
+        let of = |round: u64| self.signatures.get(&round).cloned().unwrap_or_default();
+        let least = round.saturating_sub(before).max(1);
+        let before: Vec<String> = (least..round).rev().map(of).collect();
+        let told = serde_json::json!({ "round": round, "signature": of(round), "before": before });
+        Ok(Some(told.to_string().into_bytes()))
+    }
+
     fn evidence(&mut self, wanted: &str) -> Result<Option<Vec<u8>>, Nothing> {
         let is = |bytes: &&Vec<u8>| hex(&sha256(&[bytes])) == wanted;
         Ok(self.evidence.iter().find(is).cloned())
@@ -82,6 +94,7 @@ impl Served {
             note,
             evidence: Vec::new(),
             told: BTreeMap::new(),
+            signatures: BTreeMap::new(),
         }
     }
 
@@ -115,6 +128,7 @@ fn trust() -> Trust {
         directory: Directory::sign(1, START_S, keys, &key(8)).unwrap(),
         authority: Some(hex(PublicKey::as_bytes(&key(8).public()))),
         policy: Some(format!("log {log}\nquorum none\n").into_bytes()),
+        beacon: None,
     };
     believed.trust().unwrap()
 }

@@ -1,6 +1,8 @@
 //! Who missed which check, who was not to check, and a broker that tells something else than follows.
 
 use super::*;
+use nearlight_proof::beacon::drand::fixture::Signer;
+use nearlight_proof::beacon::used::{Beacon, Timetable};
 use nearlight_proof::porc::committee::{Checker, set_of, set_root};
 use nearlight_proof::porc::panel::{Drawn, Panel};
 use nearlight_proof::porc::schedule;
@@ -21,15 +23,19 @@ const HOST: &str = "host";
 
 /// A network of checkers, its referee, and the node.
 pub(super) struct World {
-    network: Network,
+    pub(super) network: Network,
     pub(super) now_s: u64,
+    /// Who signs rounds of drand, and which rounds take their values from it.
+    pub(super) drand: Option<(Signer, Timetable)>,
+    /// The beacon that the audit is told to believe.
+    pub(super) believed: Option<Beacon>,
 }
 
 /// A round as the broker tells it, and the receipts of it.
 pub(super) struct Played {
     pub(super) number: u64,
     order: Vec<KeyId>,
-    told: Value,
+    pub(super) told: Value,
     entries: Vec<Vec<u8>>,
 }
 
@@ -55,13 +61,26 @@ impl World {
         Self {
             network: Network::new((START_S * 1000, ROUND_MS), keys, &key(8)),
             now_s: START_S + ROUNDS * ROUND_S - 1,
+            drand: None,
+            believed: None,
         }
+    }
+
+    pub(super) fn signature(&self, number: u64) -> Option<[u8; 48]> {
+        let (signer, table) = self.drand.as_ref()?;
+        let (_, of) = table.drand(number)?;
+        Some(signer.sign(of))
+    }
+
+    fn value(&self, number: u64) -> KeyId {
+        let drawn = self.signature(number).map(|of| sha256(&[&of]));
+        KeyId(drawn.unwrap_or_else(|| self.network.value(number).unwrap()))
     }
 
     fn schedule(&self, number: u64) -> schedule::Round {
         schedule::Round {
             number,
-            value: self.network.value(number).unwrap(),
+            value: self.value(number).0,
             a_day: 12,
         }
     }
@@ -74,7 +93,7 @@ impl World {
 
     /// A round in which the committee passes the node.
     pub(super) fn played(&self, number: u64) -> Played {
-        let value = self.network.value(number).unwrap();
+        let value = self.value(number).0;
         let panel = Panel {
             directory: &self.network.directory,
             chain: Some(&self.network.anchor),
@@ -122,7 +141,7 @@ impl World {
         let shown =
             |of: &Checker| json!({ "key_id": of.key, "operator": of.operator, "running": true });
         json!({
-            "round": number, "value": hex(&self.network.value(number).unwrap()),
+            "round": number, "value": self.value(number).to_string(),
             "began_unix_ms": began_s * 1000, "committees": [1, COMMITTEE],
             "checkers_root": hex(&set_root(&set)),
             "checkers": set.iter().map(shown).collect::<Vec<_>>(), "assignments": [],
@@ -138,7 +157,7 @@ impl World {
         let began_s = self.network.anchor.begins_ms(number) / 1000;
         let predicate = Predicate::Porc(Box::new(Porc {
             round: number,
-            beacon: KeyId(self.network.value(number).unwrap()),
+            beacon: self.value(number),
             checkers: KeyId(set_root(&set_of(&self.network.directory, began_s))),
             ..fixture::porc(finding)
         }));
@@ -150,8 +169,14 @@ impl World {
     pub(super) fn log(&self, played: &[Played]) -> Served {
         let mut entries = vec![self.network.envelope.clone()];
         entries.push(self.network.anchor.sign(&key(8)).unwrap());
+        let uses = self.drand.iter().flat_map(|(_, table)| table.uses());
+        entries.extend(uses.map(|of| of.sign(&key(8)).unwrap()));
         entries.extend(played.iter().flat_map(|of| of.entries.clone()));
         let mut served = Served::of(entries);
+        for round in 1..=ROUNDS {
+            let signature = self.signature(round).map(|of| hex(&of));
+            served.signatures.extend(signature.map(|of| (round, of)));
+        }
         for of in played {
             served
                 .told
@@ -166,6 +191,7 @@ impl World {
             directory: self.network.envelope.clone(),
             authority: Some(hex(PublicKey::as_bytes(&key(8).public()))),
             policy: Some(format!("log {log}\nquorum none\n").into_bytes()),
+            beacon: self.believed,
         };
         believed.trust().unwrap()
     }

@@ -1,0 +1,174 @@
+//! Values of rounds that drand gave, as a broker tells their signatures: each is verified, or it counts for nothing.
+//!
+//! **Invariants.** A value is of the round of drand that the rule says. Of the newest rounds all signatures are verified, so
+//! that none in which a check was due is hidden behind a made-up one; of older ones those that say that something was due.
+//! A round that is told to have none is named.
+//!
+//! **What it does not know:** whether relays had a value that the broker says it did not get.
+
+use super::duties::Values;
+use super::history::History;
+use super::log::garbled;
+use super::{AuditError, Finding, Oddity, Source, streams};
+use nearlight_proof::beacon::used::{Beacon, Timetable};
+use nearlight_proof::encoding::{array_from_hex, sha256};
+use nearlight_proof::log::tree::Hash;
+use nearlight_proof::porc::schedule;
+use nearlight_proof::receipt::directory::Role;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rounds of one answer.
+const ROUNDS_BEFORE: u64 = 4096;
+/// The newest rounds, of which every signature is verified: a week of minutes.
+const ALL_VERIFIED: u64 = 7 * 1440;
+/// Rounds without a value that are named.
+const NAMED_MAX: usize = 5;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// `GET /v1/beacon/{round}?before=`, or what an export has of it.
+#[derive(Debug, Deserialize)]
+struct Told {
+    round: u64,
+    #[serde(default)]
+    signature: Option<String>,
+    #[serde(default)]
+    before: Vec<String>,
+    /// Whether nothing is said by what is missing.
+    #[serde(default)]
+    partial: bool,
+}
+
+/// Signatures by round, empty where there is none.
+#[derive(Debug, Default)]
+struct Signatures {
+    of: BTreeMap<u64, String>,
+    /// Whether nothing is said by what is missing.
+    partial: bool,
+}
+
+/// The values of the rounds until `last` that matter to the node, and of those that are `wanted` besides.
+pub(super) fn drawn<S: Source>(
+    source: &mut S,
+    (history, table): (&History<'_>, &Timetable),
+    (last, wanted): &(u64, BTreeSet<u64>),
+    findings: &mut Vec<Finding>,
+) -> Result<Values, AuditError<S::Error>> {
+    let (node, last) = (history.node(), *last);
+    let known = history.directory().find(&node, Role::Node);
+    let outside = |of: &Beacon| matches!(of, Beacon::Drand(_));
+    let mut uses = table.uses().iter().filter(|of| outside(&of.beacon));
+    let (Some((_, entry)), Some(begins)) = (known, uses.next()) else {
+        return Ok(Values::new());
+    };
+    let anchor = table.anchor();
+    let since = anchor.round_at(entry.from_s.saturating_mul(1000));
+    let first = since.unwrap_or(1).max(begins.from_round);
+    if first > last {
+        return Ok(Values::new());
+    }
+    let told = told(source, (first, last))?;
+    let checked: BTreeSet<u64> = history.checks().map(|check| check.porc.round).collect();
+    let rendered = streams::rendered(history, anchor);
+    let judged = streams::first_judged(history, anchor);
+    let a_day = (DAY_MS / anchor.round_ms).max(1);
+    let matters = |number: u64, value: Hash| {
+        let round = schedule::Round {
+            number,
+            value,
+            a_day,
+        };
+        wanted.contains(&number)
+            || checked.contains(&number)
+            || rendered.contains(&number)
+            || schedule::capacity_is_due(&round, &entry.operator)
+            || streams::is_drawn(judged, &round, &node)
+    };
+    let (mut values, mut without) = (Values::new(), Vec::new());
+    for round in (first..=last).filter(|round| table.drand(*round).is_some()) {
+        let Some(text) = told.of.get(&round).filter(|text| !text.is_empty()) else {
+            without.push(round);
+            continue;
+        };
+        let claimed: Option<[u8; 48]> = array_from_hex(text);
+        let claimed = claimed.map(|signature| (signature, sha256(&[&signature])));
+        let of_it = claimed.is_some_and(|(_, value)| matters(round, value));
+        if !of_it && round.saturating_add(ALL_VERIFIED) <= last {
+            continue;
+        }
+        let value = match claimed {
+            Some((signature, _)) => table
+                .value(round, &signature)
+                .map_err(|why| why.to_string()),
+            None => Err("its signature is not 96 hex digits".to_owned()),
+        };
+        match value {
+            Ok(value) => values.extend(of_it.then_some((round, value))),
+            Err(why) => findings.push(Finding {
+                oddity: Oddity::WrongAssignment,
+                entries: Vec::new(),
+                words: format!("round {round}: the signature that is told is none {why}"),
+            }),
+        }
+    }
+    if told.of.is_empty() {
+        findings.push(Finding {
+            oddity: Oddity::NotTold,
+            entries: Vec::new(),
+            words: format!("of the values of rounds {first} to {last} nothing is told"),
+        });
+        return Ok(values);
+    }
+    // The round of this moment may wait for its value.
+    without.retain(|round| *round < last);
+    if !told.partial && !without.is_empty() {
+        findings.push(void(&without));
+    }
+    Ok(values)
+}
+
+fn void(rounds: &[u64]) -> Finding {
+    let named = rounds.iter().rev().take(NAMED_MAX).map(u64::to_string);
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match rounds.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        older => format!(", and {older} older ones"),
+    };
+    Finding {
+        oddity: Oddity::NotTold,
+        entries: Vec::new(),
+        words: format!(
+            "without a value, by the broker's word, though drand had one, and so without anybody who was assigned: {named}{more}"
+        ),
+    }
+}
+
+/// What is told of rounds, page by page from the newest.
+fn told<S: Source>(
+    source: &mut S,
+    (first, last): (u64, u64),
+) -> Result<Signatures, AuditError<S::Error>> {
+    let mut known = Signatures::default();
+    let mut at = last;
+    while at >= first && at > 0 {
+        let before = at.saturating_sub(first).min(ROUNDS_BEFORE);
+        let Some(bytes) = source.round(at, before)? else {
+            // The newest waits for its value, or has not begun on the broker's clock.
+            if last.saturating_sub(at) > 1 {
+                return Ok(known);
+            }
+            at -= 1;
+            continue;
+        };
+        let told: Option<Told> = serde_json::from_slice(&bytes).ok();
+        let told = told.filter(|told| told.round == at && told.before.len() as u64 <= before);
+        let path = format!("/v1/beacon/{at}?before={before}");
+        let told = told.ok_or_else(|| garbled(&path, "not the rounds that were asked for"))?;
+        known.partial |= told.partial;
+        known.of.insert(at, told.signature.unwrap_or_default());
+        let older = (0..at).rev().zip(told.before);
+        known.of.extend(older);
+        at = at.saturating_sub(before).saturating_sub(1);
+    }
+    Ok(known)
+}

@@ -1,0 +1,166 @@
+//! Rounds that take their values from drand: an audit believes signatures alone, and follows what the log says of beacons.
+
+use super::duties::{Played, ROUNDS, World, words_of};
+use super::*;
+use nearlight_proof::beacon::drand::{Network, fixture::Signer};
+use nearlight_proof::beacon::used::{Beacon, Timetable, Used};
+use serde_json::json;
+
+fn signer() -> Signer {
+    Signer::new(21)
+}
+
+fn network() -> Network {
+    signer().network(START_S - 100_000, 3)
+}
+
+/// A network whose rounds take their values from these beacons, each from a round on.
+fn world(uses: &[(u64, Beacon)]) -> World {
+    let mut world = World::new();
+    let mut table = Timetable::new(world.network.anchor.clone());
+    for (from_round, beacon) in uses {
+        let used = used(&world, *from_round, *beacon);
+        table.add(used).unwrap();
+    }
+    world.drand = Some((signer(), table));
+    world
+}
+
+fn used(world: &World, from_round: u64, beacon: Beacon) -> Used {
+    Used {
+        anchor: world.network.anchor.anchor,
+        beacon,
+        from_round,
+    }
+}
+
+fn drand() -> Beacon {
+    Beacon::Drand(network())
+}
+
+fn audited(world: &World, log: &mut Served) -> Audit {
+    world.audit(log, Rounds::UntilNow)
+}
+
+fn by_drand() -> World {
+    let mut world = world(&[(1, drand())]);
+    world.believed = Some(drand());
+    world
+}
+
+#[test]
+fn rounds_of_drand_are_worked_out_as_those_of_a_chain() {
+    let world = by_drand();
+    let audit = audited(&world, &mut world.log(&world.all()));
+    assert_eq!(audit.verdict, Verdict::Clean, "{:?}", audit.findings);
+    assert_eq!(audit.rounds.len(), world.due().len());
+    assert!(audit.rounds.iter().all(|of| of.state == "passed"));
+    // The day has rounds that are due whatever their value is, and some by it.
+    assert_ne!(world.due(), World::new().due());
+}
+
+#[test]
+fn another_rounds_signature_is_none_and_what_follows_from_it_neither() {
+    let world = by_drand();
+    let all = world.all();
+    let due = all[0].number;
+    let mut log = world.log(&all);
+    let other = world.signature(due + 1).unwrap();
+    log.signatures.insert(due, hex(&other));
+    let audit = audited(&world, &mut log);
+    let (_, of) = world.drand.as_ref().unwrap().1.drand(due).unwrap();
+    let wrong = words_of(&audit, Oddity::WrongAssignment);
+    let says = format!("round {due}: the signature that is told is none of round {of} of drand");
+    assert!(wrong.iter().any(|of| of.starts_with(&says)), "{wrong:?}");
+    assert_eq!(
+        words_of(&audit, Oddity::Unassigned).len(),
+        3,
+        "{:?}",
+        audit.findings
+    );
+    // Told with the round's own signature, another value is not the round's.
+    let mut all = world.all();
+    all[0].told["value"] = json!(KeyId(sha256(&[&other])));
+    let audit = audited(&world, &mut world.log(&all));
+    let wrong = words_of(&audit, Oddity::WrongAssignment);
+    assert!(
+        wrong[0].contains(&format!("not that of round {of} of ")),
+        "{wrong:?}"
+    );
+}
+
+/// A broker that does not like whom a round draws has one way left: to say that no relay had it.
+#[test]
+fn rounds_that_are_said_to_have_no_value_show() {
+    let world = by_drand();
+    let all: Vec<Played> = world.all();
+    let due = all[0].number;
+    let kept: Vec<Played> = all.into_iter().filter(|of| of.number != due).collect();
+    let mut log = world.log(&kept);
+    log.signatures.insert(due, String::new());
+    let audit = audited(&world, &mut log);
+    let told = words_of(&audit, Oddity::NotTold);
+    assert!(
+        told[0].starts_with("without a value"),
+        "{:?}",
+        audit.findings
+    );
+    assert!(told[0].ends_with(&format!(": {due}")), "{told:?}");
+    // Nor is a round passed over in which a check was due by its value.
+    let mut log = world.log(&kept);
+    log.told.remove(&due);
+    let audit = audited(&world, &mut log);
+    let told = words_of(&audit, Oddity::NotTold);
+    assert!(told[0].starts_with("of 1 of"), "{:?}", audit.findings);
+}
+
+#[test]
+fn a_network_of_drand_that_nobody_named_is_not_taken_for_quicknet() {
+    let mut world = by_drand();
+    world.believed = None;
+    let says = |world: &World, expected: &str| {
+        let audit = audited(world, &mut world.log(&world.all()));
+        let wrong = words_of(&audit, Oddity::WrongAssignment);
+        assert_eq!(wrong.len(), 1, "{:?}", audit.findings);
+        assert!(wrong[0].contains(expected), "{wrong:?}");
+    };
+    says(&world, "which is not quicknet");
+    world.believed = "quicknet".parse().ok();
+    says(&world, "and not from quicknet");
+    let mut chain = World::new();
+    chain.believed = "quicknet".parse().ok();
+    says(&chain, "from chain, and not from quicknet");
+}
+
+#[test]
+fn a_change_of_beacons_is_followed_and_one_that_comes_late_is_named() {
+    let mut world = world(&[(10, drand()), (20, Beacon::Chain), (28, drand())]);
+    world.believed = None;
+    let all = world.all();
+    let audit = audited(&world, &mut world.log(&all));
+    let other = |of: &&Finding| !of.words.contains("not quicknet");
+    assert_eq!(audit.findings.iter().find(other), None);
+    assert_eq!(audit.rounds.len(), world.due().len());
+    let of_drand = |round: &u64| world.signature(*round).is_some();
+    assert!(world.due().iter().any(of_drand));
+    assert!(!world.due().iter().all(of_drand));
+    assert!(ROUNDS > 28);
+    // The last entry came when its rounds were over.
+    let mut late = world.log(&all);
+    let last = late.entries.remove(4);
+    late.entries.push(last);
+    // An entry that changes what was before.
+    let backwards = used(&world, 5, drand()).sign(&key(8)).unwrap();
+    late.entries.push(backwards);
+    let (told, signatures) = (late.told, late.signatures);
+    let mut late = Served::of(late.entries);
+    (late.told, late.signatures) = (told, signatures);
+    let audit = audited(&world, &mut late);
+    let wrong = words_of(&audit, Oddity::WrongAssignment);
+    let has = |words: &str| wrong.iter().any(|of| of.contains(words));
+    assert!(
+        has("round 28 had begun before it stood in the log"),
+        "{wrong:?}"
+    );
+    assert!(has("rounds from 5 on are said"), "{wrong:?}");
+}
