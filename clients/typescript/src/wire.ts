@@ -249,7 +249,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A round of the chain: what nobody could know before it began. */
+        /** A round: what nobody could know before it began, if drand says it. */
         get: operations["beacon_round"];
         put?: never;
         post?: never;
@@ -1865,19 +1865,32 @@ export interface components {
             /** @description Where the next page begins, as `before`; there is none without it. */
             next?: string | null;
         };
-        /** @description `GET /v1/beacon/{round}`: a round of the chain that has begun. */
+        /** @description `GET /v1/beacon/{round}`: a round that has begun. */
         BeaconRound: {
+            /** @description Where the round takes its value from: `chain`, `quicknet`, or `drand:KEY:GENESIS_S:PERIOD_S` of another network. */
+            beacon?: string;
+            /** @description The signatures of as many rounds before it as were asked for, the newest first; empty for one that has none. */
+            before?: string[];
             /** @description When it began. */
             began_unix_ms: components["schemas"]["u64"];
             /** @description The chain. */
             chain: components["schemas"]["Chain"];
             /**
              * Format: int64
+             * @description The round of drand that it takes its value from: the first that is due when the round begins, or later.
+             */
+            drand_round?: number | null;
+            /**
+             * Format: int64
              * @description Which.
              */
             round: number;
-            /** @description Its value, 64 hex digits. */
+            /** @description Its signature, 96 hex digits, of which the value is the SHA-256. */
+            signature?: string | null;
+            /** @description Its value, 64 hex digits; empty of a round that is void. */
             value: string;
+            /** @description Whether the round is void: it had no value within half of its length, and nobody is assigned in it. */
+            void?: boolean;
         };
         /** @description Placements that another node was better for. */
         Behind: {
@@ -2419,6 +2432,8 @@ export interface components {
             meets_unix_ms?: components["schemas"]["u64"] | null;
             /** @description The node's receipt key. */
             node_key: string;
+            /** @description The signature that it is the SHA-256 of, 96 hex digits, if the round takes it from drand. */
+            signature?: string | null;
             /** @description The round's value. */
             value: string;
         };
@@ -2891,6 +2906,8 @@ export interface components {
         MyAssignments: {
             /** @description What is due now. */
             assignments: components["schemas"]["Duty"][];
+            /** @description The entries of the log that say which beacons rounds take their values from, by their rounds. */
+            beacons?: string[];
             /** @description The class of the table that nodes are held to, where a duty names none. */
             class: string;
             /** @description Another one whenever something else is due: who sends it back waits for that. */
@@ -3692,6 +3709,8 @@ export interface components {
              * @description The round.
              */
             round: number;
+            /** @description The signature that it is the SHA-256 of, 96 hex digits, if the round takes it from drand. */
+            signature?: string | null;
             /** @description Its value. */
             value: string;
         };
@@ -4849,7 +4868,10 @@ export interface operations {
     };
     beacon_round: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Signatures of so many rounds before it, at most 4096; none if it is not given. */
+                before?: number;
+            };
             header?: never;
             path: {
                 /** @description Which round, from 1. */
@@ -4859,7 +4881,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Its value, which leads to the chain's anchor. */
+            /** @description Its value, which leads to the chain's anchor or is of drand's signature; or that it is void. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4868,7 +4890,7 @@ export interface operations {
                     "application/json": components["schemas"]["BeaconRound"];
                 };
             };
-            /** @description `not-found`: it has not begun, or there are no rounds. `too-many-requests`. */
+            /** @description `not-found`: it has not begun, has no value yet, or there are no rounds. `too-many-requests`. */
             default: {
                 headers: {
                     [name: string]: unknown;

@@ -2505,6 +2505,7 @@ Duty = TypedDict(
         'class': NotRequired[str | None],
         'meets_unix_ms': NotRequired[U64 | None],
         'node_key': str,
+        'signature': NotRequired[str | None],
         'value': str,
     },
 )
@@ -2716,6 +2717,7 @@ MyAssignments = TypedDict(
     'MyAssignments',
     {
         'assignments': list[Duty],
+        'beacons': NotRequired[list[str]],
         'class': str,
         'version': str,
     },
@@ -3212,6 +3214,10 @@ class RoundAssignments(TypedDict):
     """
     The round.
     """
+    signature: NotRequired[str | None]
+    """
+    The signature that it is the SHA-256 of, 96 hex digits, if the round takes it from drand.
+    """
     value: str
     """
     Its value.
@@ -3670,9 +3676,17 @@ class WebhookSet(TypedDict):
 
 class BeaconRound(TypedDict):
     """
-    `GET /v1/beacon/{round}`: a round of the chain that has begun.
+    `GET /v1/beacon/{round}`: a round that has begun.
     """
 
+    beacon: NotRequired[str]
+    """
+    Where the round takes its value from: `chain`, `quicknet`, or `drand:KEY:GENESIS_S:PERIOD_S` of another network.
+    """
+    before: NotRequired[list[str]]
+    """
+    The signatures of as many rounds before it as were asked for, the newest first; empty for one that has none.
+    """
     began_unix_ms: U64
     """
     When it began.
@@ -3681,13 +3695,25 @@ class BeaconRound(TypedDict):
     """
     The chain.
     """
+    drand_round: NotRequired[int | None]
+    """
+    The round of drand that it takes its value from: the first that is due when the round begins, or later.
+    """
     round: int
     """
     Which.
     """
+    signature: NotRequired[str | None]
+    """
+    Its signature, 96 hex digits, of which the value is the SHA-256.
+    """
     value: str
     """
-    Its value, 64 hex digits.
+    Its value, 64 hex digits; empty of a round that is void.
+    """
+    void: NotRequired[bool]
+    """
+    Whether the round is void: it had no value within half of its length, and nobody is assigned in it.
     """
 
 
