@@ -1,11 +1,12 @@
 //! The built-in CA, and the mTLS identities of the node listener.
 //!
 //! Who is who stands in the certificate's one URI name (a SPIFFE id): `spiffe://nearlight/broker`,
-//! `spiffe://nearlight/node/<node id>`. Edges verify the broker by its DNS name; the broker verifies
-//! that an edge's certificate is of its CA and reads the node id with [`spiffe_of`].
+//! `spiffe://nearlight/node/<node id>`, `spiffe://nearlight/checker/<key id>/<account>`. Edges and checkers
+//! verify the broker by its DNS name; the broker verifies that their certificate is of its CA and reads with
+//! [`spiffe_of`] who they are.
 //!
 //! - [`ca`]: issues; decides what is in a certificate.
-//! - [`credentials`]: a node's own key and certificate, and how they are replaced.
+//! - [`credentials`]: a node's or a checker's own key and certificate, and how they are replaced.
 //! - [`name`]: who a certificate speaks for.
 //! - [`pin`]: believing a CA by its hash.
 //! - [`rotation`]: another CA in place of the one that there is.
@@ -15,7 +16,7 @@
 //! certificates of this directory's CA. Private keys are written 0600 and never leave the host that
 //! made them. Time is a [`crate::clock::WallClock`], handed in.
 //!
-//! **What it does not know:** revocation. A node is shut out by the broker, which knows nodes by id.
+//! **What it does not know:** revocation. A node or a checker is shut out by the broker, which knows them by id.
 
 use crate::clock::WallClock;
 use crate::files::write_atomic;
@@ -40,10 +41,8 @@ pub use ca::{
     CHAIN_BYTES_MAX, Ca, LATE_MAX, LEAF_LIFETIME, REQUEST_BYTES_MAX, RequestError, SigningRequest,
     ensure_ca,
 };
-pub use credentials::{
-    AnswerError, Credentials, Issued, PendingKey, certified_node, node_of, renewal_proof,
-};
-pub use name::spiffe_of;
+pub use credentials::{AnswerError, Credentials, Issued, PendingKey, renewal_proof};
+pub use name::{CheckerName, NoChecker, certified_node, checker_of, node_of, spiffe_of};
 pub use pin::pinned_config;
 pub use server::ServerIdentity;
 

@@ -30,6 +30,7 @@ pub const LEAF_LIFETIME: Duration = Duration::from_secs(DAY_S);
 pub(super) const BACKDATED: Duration = Duration::from_secs(3600);
 /// For so long after its end a certificate can still be renewed.
 pub const LATE_MAX: Duration = Duration::from_secs(90 * DAY_S);
+const COMMON_NAME_CHARS_MAX: usize = 64;
 /// Largest request that is looked at, bytes. Ours have about 400.
 pub const REQUEST_BYTES_MAX: usize = 4096;
 /// Largest certificate with its chain that is looked at, bytes of PEM. Ours have about 1400.
@@ -195,7 +196,12 @@ impl Ca {
         request: &SigningRequest,
         identity: Identity,
     ) -> Result<String, PkiError> {
-        let name = identity.spiffe.clone();
+        // A common name has 64 characters at most (RFC 5280), and who it is stands in the URI name.
+        let name: String = identity
+            .spiffe
+            .chars()
+            .take(COMMON_NAME_CHARS_MAX)
+            .collect();
         Ok(self.sign(&request.key, &name, identity)?.pem())
     }
 

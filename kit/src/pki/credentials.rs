@@ -9,8 +9,8 @@
 //! beside `name.pem`) are read, and the key beside is removed once it is of no use.
 
 use super::{
-    Identity, PkiError, Validity, certificate_path, file_error, issue_error, key_path, provider,
-    read, spiffe_of, tls_error,
+    PkiError, Validity, certificate_path, file_error, issue_error, key_path, provider, read,
+    spiffe_of, tls_error,
 };
 use crate::clock::WallClock;
 use crate::files::write_atomic;
@@ -270,28 +270,4 @@ impl Credentials {
         let late = Duration::from_secs_f64(life.as_secs_f64() / 24.0 * chance.clamp(0.0, 1.0));
         self.validity.not_before + life * 2 / 3 + late
     }
-}
-
-impl Identity {
-    /// A node's.
-    pub fn node(id: &nearlight_protocol::id::NodeId) -> Self {
-        Self {
-            spiffe: format!("{NODE_PREFIX}{id}"),
-            ..Self::default()
-        }
-    }
-}
-
-/// What a node's name begins with.
-const NODE_PREFIX: &str = "spiffe://nearlight/node/";
-
-/// The node of a SPIFFE id.
-pub fn node_of(spiffe: &str) -> Option<nearlight_protocol::id::NodeId> {
-    spiffe.strip_prefix(NODE_PREFIX)?.parse().ok()
-}
-
-/// The node that the first certificate of a PEM file is of.
-pub fn certified_node(path: &Path) -> Option<nearlight_protocol::id::NodeId> {
-    let certificate = CertificateDer::from_pem_file(path).ok()?;
-    spiffe_of(&certificate).as_deref().and_then(node_of)
 }
