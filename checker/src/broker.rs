@@ -1,4 +1,7 @@
 //! The broker's API as far as a checker needs it: probes and their steps, receipts.
+//!
+//! A member of a network shows its certificate at the broker's listener for nodes and checkers ([`shown`]), for all that it
+//! does; what anybody may ask, and what an API key is for, is asked of the public listener.
 
 use crate::failure::Failure;
 use nearlight_proof::encoding::{hex, sha256};
@@ -6,13 +9,15 @@ use nearlight_protocol::problem::{Problem, ProblemType};
 use nearlight_protocol::prove::{CreateProbe, NewProbe};
 use nearlight_protocol::receipt::{Placed, Receipt};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 mod duties;
 mod log;
+mod shown;
 mod steps;
 
 pub use duties::Refused;
@@ -23,18 +28,20 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 128 * 1024;
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 
-/// A broker, and a key for it.
+/// A broker, and what it is shown.
 #[derive(Debug)]
 pub struct Broker {
-    agent: Agent,
+    /// Held to be copied or replaced, never across a request.
+    agent: RwLock<Agent>,
     url: String,
-    bearer: String,
+    /// An API key, if it is shown one.
+    bearer: Option<String>,
     /// Bodies that were sent and received, and not counted yet.
     bytes: AtomicU64,
 }
 
 impl Broker {
-    /// The broker at `url`, with an API key that has the scope `nodes:probe`.
+    /// The broker at `url`, with an API key that has the scope `nodes:probe`; with an empty one, as anybody.
     #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
         Self::believing(RootCerts::WebPki, (url, token))
@@ -63,11 +70,28 @@ impl Broker {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .tls_config(tls);
+        let token = token.trim();
         Self {
-            agent: config.build().into(),
+            agent: RwLock::new(config.build().into()),
             url: url.trim_end_matches('/').to_owned(),
-            bearer: format!("Bearer {}", token.trim()),
+            bearer: (!token.is_empty()).then(|| format!("Bearer {token}")),
             bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The way to the broker. A copy shares its connections.
+    fn agent(&self) -> Agent {
+        self.agent
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A request with the API key, if there is one to show.
+    fn known<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.bearer {
+            Some(bearer) => request.header("Authorization", bearer),
+            None => request,
         }
     }
 
@@ -96,9 +120,9 @@ impl Broker {
     pub fn end(&self, probe: &NewProbe) {
         let (id, node) = (&probe.id, &probe.node);
         let url = format!("{}/v1/probes/{id}?node={node}", self.url);
-        let request = self.agent.delete(url);
+        let request = self.agent().delete(url);
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
-        let _ = request.header("Authorization", &self.bearer).call();
+        let _ = self.known(request).call();
     }
 
     /// Hands a receipt in; what the log said, or why it did not take it.
@@ -133,7 +157,9 @@ impl Broker {
     /// # Errors
     /// Why it cannot be read, as a sentence.
     pub fn logged(&self, index: u64) -> Result<String, String> {
-        let request = self.agent.get(format!("{}/v1/receipts/{index}", self.url));
+        let request = self
+            .agent()
+            .get(format!("{}/v1/receipts/{index}", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let mut answer = request.call().map_err(|error| error.to_string())?;
         let read = read(&mut answer, ANSWER_BYTES_MAX).map_err(|error| error.to_string())?;
@@ -156,7 +182,7 @@ impl Broker {
         // Brokers of before know by the hash alone which receipt names it.
         let named_by = leaf.map_or_else(String::new, |leaf| format!("?receipt={leaf}"));
         let request = self
-            .agent
+            .agent()
             .put(format!("{}/v1/evidence/{sha256}{named_by}", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let request = request.header("Content-Type", "application/octet-stream");
@@ -184,7 +210,7 @@ impl Broker {
     /// # Errors
     /// Why it cannot be told.
     pub fn date(&self) -> Result<String, String> {
-        let request = self.agent.get(format!("{}/healthz", self.url));
+        let request = self.agent().get(format!("{}/healthz", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let answer = request.call().map_err(|error| error.to_string())?;
         let date = answer.headers().get("date").and_then(|of| of.to_str().ok());
@@ -200,9 +226,9 @@ impl Broker {
         body: &[u8],
     ) -> Result<Response<Body>, ureq::Error> {
         self.count(body.len());
-        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = self.agent().post(format!("{}{path}", self.url));
         let request = request.config().timeout_global(Some(within)).build();
-        let request = request.header("Authorization", &self.bearer);
+        let request = self.known(request);
         request.header("Content-Type", kind).send(body)
     }
 }

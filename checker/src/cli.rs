@@ -126,9 +126,12 @@ pub struct RunCommand {
     /// Probe one node now, whoever assigned it, and no more.
     #[arg(long)]
     pub once: bool,
-    /// The broker's address, if it is another one than the checker joined at; needed with --once.
+    /// The broker's address, where streams are played, if it is another one than the checker joined at; needed with --once.
     #[arg(long, env = "NEARLIGHT_URL")]
     pub url: Option<String>,
+    /// The broker's listener for nodes and checkers, HOST:PORT, if it is elsewhere than the broker says.
+    #[arg(long, conflicts_with = "once")]
+    pub at: Option<String>,
     /// With --once: an API key of the broker with the scope `nodes:probe`.
     #[arg(long, env = "NEARLIGHT_TOKEN", hide_env_values = true)]
     pub token: Option<String>,

@@ -1,4 +1,4 @@
-//! Whether this machine can check: clock, UDP, beacon, memory, decoder, key.
+//! Whether this machine can check: clock, UDP, beacon, memory, decoder, key; and the certificate of one that came in.
 //!
 //! Each line says what was found and, if it is not enough, what to do. A machine without a decoder is fit: it gets
 //! the duties that need none.
@@ -8,6 +8,7 @@
 
 use crate::beacon;
 use crate::broker::{Broker, Refused};
+use crate::certificate;
 use crate::cli::DoctorArgs;
 use crate::failure::Failure;
 use crate::keys;
@@ -91,6 +92,11 @@ pub fn look(data: &Path, args: &DoctorArgs) -> Vec<Line> {
         line("decoder", Ok(decoder())),
         line("clock", clock),
         line("udp", the_way(args.stun.as_deref(), url)),
+        line("cert", kept.map_or_else(not_in, |_| cert(data))),
+        line(
+            "listener",
+            kept.map_or_else(not_in, |of| listener(data, of)),
+        ),
     ]
 }
 
@@ -107,6 +113,33 @@ fn line(what: &'static str, found: Result<String, String>) -> Line {
 fn key(data: &Path) -> Result<String, String> {
     let key = keys::load(data).map_err(|error| error.to_string())?;
     Ok(format!("key {}", key.public().id()))
+}
+
+fn not_in() -> Result<String, String> {
+    Ok("none yet: the checker is a member of no network".to_owned())
+}
+
+/// What it shows the broker.
+fn cert(data: &Path) -> Result<String, String> {
+    let shown = certificate::load(data).map_err(|error| error.to_string())?;
+    certificate::told(&shown, SystemTime::now())
+}
+
+/// Whether the broker's listener is reached, and takes it.
+fn listener(data: &Path, network: &Network) -> Result<String, String> {
+    let at = network.addresses.join(", ");
+    let said = |error: Failure| error.to_string();
+    let shown = certificate::load(data).map_err(said)?;
+    if shown.validity.is_over(SystemTime::now()) {
+        return Ok(format!("{at}: not tried, for the certificate is over"));
+    }
+    match network.broker(data, None).map_err(said)?.takes() {
+        Ok(()) => Ok(format!("{at} takes the certificate")),
+        Err(Refused::Said(_, why)) => Err(format!("{at}: {why}")),
+        Err(Refused::Away(why)) => Err(format!(
+            "{at}: {why}; let TCP out to it, or say another with `checker run --at HOST:PORT`"
+        )),
+    }
 }
 
 /// What the network draws by: its own rounds, or those of quicknet.

@@ -54,6 +54,12 @@ pub enum Failure {
     /// It is in no network yet.
     #[error("the checker in {} is a member of no network; come in with `checker join URL --token T`", .0.display())]
     NoNetwork(PathBuf),
+    /// It shows nothing.
+    #[error("the checker in {} has no certificate; come in with a token of `nearlight checker admit`: `checker join URL --token T`", .0.display())]
+    NoCertificate(PathBuf),
+    /// What it shows is of no use.
+    #[error("the certificate: {0}")]
+    Certificate(String),
     /// What is needed to probe once is not there.
     #[error("`run --once` needs {0}; without --once the broker says what is to be done")]
     Lacks(&'static str),

@@ -8,7 +8,7 @@
 //! 3. [`probe`]: one probe by way of a [`broker`], from the secrets to the receipt.
 //!    [`play`]: one probe of a stream.
 //! 4. [`doctor`]: whether this machine can check.
-//! 5. [`member`]: coming into a network; [`run`]: doing what its broker assigns, within [`traffic`], with what it
+//! 5. [`member`]: coming into a network, and the [`certificate`] that it shows there; [`run`]: doing what its broker assigns, within [`traffic`], with what it
 //!    found on disk ([`evidence`]); [`status`].
 //! 6. [`witness`]: cosigning the network's log, so that it cannot show two histories.
 //!
@@ -22,6 +22,7 @@
 
 pub mod beacon;
 pub mod broker;
+pub mod certificate;
 pub mod cli;
 pub mod doctor;
 pub mod evidence;

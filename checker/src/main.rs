@@ -3,13 +3,15 @@
 use checker::cli::{Cli, Command, JoinArgs, RunCommand, VerifyArgs, WitnessArgs};
 use checker::failure::Failure;
 use checker::{
-    beacon, broker, doctor, keys, member, play, probe, run, status, table, traffic, witness,
+    beacon, broker, certificate, doctor, keys, member, play, probe, run, status, table, traffic,
+    witness,
 };
 use clap::Parser;
 use nearlight_protocol::problem::ProblemType;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 fn main() -> ExitCode {
     match carry_out(Cli::parse()) {
@@ -124,6 +126,7 @@ fn serve(data: &Path, args: &RunCommand) -> Result<(), Failure> {
         data: data.to_owned(),
         gb_max: args.max_gb_month,
         url: args.url.clone(),
+        at: args.at.clone(),
         plays: is_public && !args.no_decoder && play::beside().is_ok(),
         bind: args.bind,
         beacon: args.works_by,
@@ -162,7 +165,9 @@ fn watch(data: &Path, args: &WitnessArgs) -> Result<(), Failure> {
 
 fn standing(data: &Path) -> Result<(), Failure> {
     let network = member::Network::load(data)?;
-    let broker = network.broker(None)?;
+    let told = certificate::told(&certificate::load(data)?, SystemTime::now());
+    say(format_args!("{}", told.unwrap_or_else(|why| why)));
+    let broker = network.broker(data, None)?;
     let refused = |error: broker::Refused| Failure::Broker(error.to_string());
     let standing = broker.standing().map_err(refused)?;
     let account = match broker.account() {

@@ -1,6 +1,8 @@
-//! Becoming a checker of a network: coming in with a token, delegating a licence, and what is kept of it.
+//! Becoming a checker of a network: coming in with a token, delegating a licence, and what is kept of it. The certificate
+//! that it shows from then on is [`crate::certificate`]'s.
 
 use crate::broker::{Broker, Refused};
+use crate::certificate;
 use crate::failure::Failure;
 use crate::keys;
 use nearlight_kit::files::write_atomic;
@@ -23,8 +25,9 @@ const DAY_S: u64 = 24 * 3600;
 pub struct Network {
     /// The broker.
     pub url: String,
-    /// The API key that it got.
-    pub token: String,
+    /// Where the broker's listener is that takes its certificate, each as `HOST:PORT`.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// Who runs this checker, as the directory has it.
     pub operator: String,
     /// The key of the network's directory, as it was when the checker came in.
@@ -52,19 +55,23 @@ impl Network {
         }
     }
 
-    fn save(&self, data: &Path) -> Result<(), Failure> {
+    pub(crate) fn save(&self, data: &Path) -> Result<(), Failure> {
         let path = data.join(FILE);
         let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         write_atomic(&path, &bytes, 0o600).map_err(|source| Failure::File { path, source })
     }
 
-    /// Its broker, there or at `url`, as this checker.
+    /// Its broker as the checker of `data`, at these addresses or where it said that it is.
     ///
     /// # Errors
-    /// [`Failure::Authorities`].
-    pub fn broker(&self, url: Option<&str>) -> Result<Broker, Failure> {
-        let url = url.unwrap_or(&self.url);
-        broker_of(self.authorities.as_deref(), url, &self.token)
+    /// [`Failure::NoCertificate`], [`Failure::Certificate`].
+    pub fn broker(&self, data: &Path, at: Option<&str>) -> Result<Broker, Failure> {
+        Broker::shown(data, &self.listener(at))
+    }
+
+    /// Where the listener is that takes certificates.
+    pub(crate) fn listener(&self, at: Option<&str>) -> Vec<String> {
+        at.map_or_else(|| self.addresses.clone(), |at| vec![at.to_owned()])
     }
 
     /// A broker that is asked for what anybody may ask: it is shown no credential, whatever its address is.
@@ -73,7 +80,7 @@ impl Network {
     /// [`Failure::Authorities`].
     pub fn stranger(&self, url: Option<&str>) -> Result<Broker, Failure> {
         let url = url.unwrap_or(&self.url);
-        broker_of(self.authorities.as_deref(), url, "")
+        broker_of(self.authorities.as_deref(), url)
     }
 
     /// The key of the network's directory.
@@ -123,10 +130,10 @@ pub(crate) fn keep_beacons(data: &Path, entries: &[String]) -> Result<(), Failur
     write_atomic(&path, lines.as_bytes(), 0o600).map_err(|source| Failure::File { path, source })
 }
 
-fn broker_of(authorities: Option<&str>, url: &str, token: &str) -> Result<Broker, Failure> {
+fn broker_of(authorities: Option<&str>, url: &str) -> Result<Broker, Failure> {
     match authorities {
-        Some(pem) => Broker::of_authorities(pem, url, token),
-        None => Ok(Broker::new(url, token)),
+        Some(pem) => Broker::of_authorities(pem, url, ""),
+        None => Ok(Broker::new(url, "")),
     }
 }
 
@@ -155,13 +162,15 @@ pub fn join_by(
 ) -> Result<Network, Failure> {
     let key = keys::load(data)?;
     let public = key.public();
+    let (pending, request) = certificate::request()?;
     let asked = JoinChecker {
         token: token.trim().to_owned(),
         key: keys::hex_of(&public),
-        signature: hex(&key.sign(&membership::join(token.trim(), &public))),
+        signature: hex(&key.sign(&membership::join(token.trim(), &public, &request))),
+        request,
         delegation: delegation.map(|text| text.trim().to_owned()),
     };
-    let broker = broker_of(authorities.as_deref(), url, "")?;
+    let broker = broker_of(authorities.as_deref(), url)?;
     let joined: JoinedChecker = broker.join(&asked).map_err(|error| {
         Failure::Broker(match error {
             Refused::Said(_, why) | Refused::Away(why) => why,
@@ -169,13 +178,15 @@ pub fn join_by(
     })?;
     let network = Network {
         url: url.trim_end_matches('/').to_owned(),
-        token: joined.secret,
+        addresses: joined.certificate.addresses.clone(),
         operator: joined.operator,
         directory_key: joined.directory_key,
         chain: joined.chain.envelope,
         authorities,
     };
     network.anchor()?;
+    let key_id = public.id().to_string();
+    certificate::keep(data, &pending, &joined.certificate, &key_id)?;
     network.save(data)?;
     Ok(network)
 }

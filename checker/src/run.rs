@@ -22,10 +22,12 @@ mod alive;
 mod capacity;
 pub(crate) mod leaving;
 mod meetings;
+mod renewal;
 mod rounds;
 mod stream;
 
 use crate::broker::{Broker, Refused};
+use crate::certificate;
 use crate::evidence::Evidence;
 use crate::failure::Failure;
 use crate::keys;
@@ -42,6 +44,7 @@ use nearlight_proof::porc::schedule::{Due, Duty as Kind};
 use nearlight_proof::porc::score::Table;
 use nearlight_protocol::checker::{Duty, Outcome, Report, WHY_BYTES_MAX};
 use rand::Rng;
+use renewal::Renewal;
 use rounds::Rounds;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -71,8 +74,10 @@ pub struct Settings {
     pub data: PathBuf,
     /// Gigabytes that it may send and receive in a month; `None` for no limit.
     pub gb_max: Option<u64>,
-    /// The broker, if it is elsewhere than where the checker came in.
+    /// The broker, if it is elsewhere than where the checker came in: for players.
     pub url: Option<String>,
+    /// Its listener for nodes and checkers, if it is elsewhere than the broker says.
+    pub at: Option<String>,
     /// Whether it plays streams.
     pub plays: bool,
     /// Address at which they are received.
@@ -102,7 +107,11 @@ pub struct Runner {
     key: SecretKey,
     table: Table,
     broker: Broker,
-    /// The broker's address.
+    /// When its certificate is renewed.
+    renewal: Mutex<Renewal>,
+    /// The broker's listener, if it is elsewhere than the broker says.
+    at: Option<String>,
+    /// The broker's address, for players.
     url: String,
     /// The address at which streams are received, of one that plays them.
     plays_at: Option<IpAddr>,
@@ -188,7 +197,9 @@ impl Runner {
         Ok(Self {
             key: keys::load(data)?,
             table,
-            broker: network.broker(Some(&url))?,
+            broker: network.broker(data, settings.at.as_deref())?,
+            renewal: Mutex::new(Renewal::of(&certificate::load(data)?)),
+            at: settings.at.clone(),
             url,
             plays_at: settings.plays.then_some(settings.bind),
             instance: nearlight_proof::encoding::hex(&rand::random::<[u8; 16]>()),
@@ -209,7 +220,7 @@ impl Runner {
     /// Asks and works until it is stopped; says `ready` once the broker has taken this copy.
     ///
     /// # Errors
-    /// [`Failure::Broker`] once asking again is of no use.
+    /// [`Failure::Broker`] or [`Failure::Certificate`] once asking again is of no use.
     pub fn work(self: &Arc<Self>, ready: impl FnOnce()) -> Result<(), Failure> {
         let mut ready = Some(ready);
         let queues = Queues {
@@ -223,6 +234,7 @@ impl Runner {
         let mut class = String::new();
         let mut failed = 0;
         while !self.stop.is_cancelled() {
+            self.keep_certified()?;
             let known = (version.as_deref(), self.plays_at.is_some());
             match self.broker.assignments(&self.instance, known, POLL_S) {
                 Ok(mine) => {

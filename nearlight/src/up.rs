@@ -92,8 +92,9 @@ async fn with_broker(
 
     let url = prepared.url(listen);
     let mut checking = Vec::new();
+    let at = (url.as_str(), node_listen);
     let outcome = tokio::select! {
-        outcome = until_stopped(prepared, &url, broker, (&mut edge, &mut checking)) => outcome,
+        outcome = until_stopped(prepared, at, broker, (&mut edge, &mut checking)) => outcome,
         () = stopped.cancelled() => Ok(()),
     };
     let left = checkers::stop(&mut checking).await;
@@ -105,11 +106,11 @@ async fn with_broker(
 /// Announces readiness once, then keeps all roles alive.
 async fn until_stopped(
     prepared: &Prepared,
-    url: &str,
+    (url, node_listen): (&str, &str),
     broker: &mut Supervised,
     (edge, checking): (&mut Supervised, &mut Vec<Supervised>),
 ) -> anyhow::Result<()> {
-    checking.extend(checkers::start(prepared, url).await?);
+    checking.extend(checkers::start(prepared, (url, node_listen)).await?);
     let announced = async {
         ready::wait(url, &prepared.dev_key).await?;
         ready::vet(url, &prepared.dev_key, &prepared.node).await?;

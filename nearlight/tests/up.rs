@@ -320,6 +320,8 @@ fn checkers_run_beside_the_node_and_stop_before_it() {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("checker.key"), "").unwrap();
         fs::write(dir.join("network.json"), "{}").unwrap();
+        fs::create_dir(dir.join("tls")).unwrap();
+        fs::write(dir.join("tls/ca.pem"), "").unwrap();
     }
     let log = machine.path("log").display().to_string();
     machine.program(
@@ -345,6 +347,9 @@ fn checkers_run_beside_the_node_and_stop_before_it() {
     ];
     let expected = ["abc", &url, &url].map(|word| Some(word.to_owned()));
     assert_eq!(given, expected, "{log:?}");
+    // They show their certificates where the broker listens now, as the node does.
+    let at = flag(&log[2], "--at");
+    assert_eq!((at.is_some(), &at), (true, &flag(&log[1], "--broker")));
     // Two of two: more than half have to agree before the log shows a head.
     let file = flag(&log[0], "--config").unwrap();
     let config: toml::Table = fs::read_to_string(file).unwrap().parse().unwrap();

@@ -13,7 +13,7 @@ use crate::control::{NodeListener, Terms};
 use crate::credentials;
 use crate::endpoint::{self, Jobs};
 use crate::http::{
-    self, Api, Hosts, Identities, Inside, Metrics, PublicListener, Rates, Ready, Room,
+    self, Api, ForCheckers, Hosts, Identities, Inside, Metrics, PublicListener, Rates, Ready, Room,
     UsageQuestions,
 };
 use crate::ledger::{Ledger, Member};
@@ -194,7 +194,7 @@ impl Broker {
             openapi: described.to_json()?,
             stop: shutdown.token(),
         });
-        let nodes_are = (registrar, standings);
+        let nodes_are = (registrar, standings, ForCheckers::new(api.clone()));
         let by_streams = (tunnels.clone(), node_keys, desk);
         let away = Joining::away(joining.as_ref());
         let terms = Terms::new(&config, &signer, clock, nodes_are, by_streams, away);

@@ -12,7 +12,7 @@
 //! are in the ledger and go out again after the re-attach.
 //!
 //! Whoever says in ALPN that it is a tunnel is left to [`crate::tunnels`].
-//! Whoever shows no certificate is left at the [`crate::http::Door`].
+//! Whoever shows no certificate is left at the [`crate::http::Door`], a checker to [`crate::http::ForCheckers`].
 //!
 //! **Invariants.** Nothing of the control stream is read from a peer without a certificate of our CA
 //! that holds, and a peer speaks for the node in its certificate only. A node that is revoked is

@@ -1,4 +1,5 @@
-//! Who becomes a node, and stays one: join tokens, certificates, and the deny-list.
+//! Who becomes a node, and stays one: join tokens, certificates, and the deny-list. Checkers, whose tokens and accounts
+//! are not its own, get their certificates here, too.
 //!
 //! ```text
 //!   admin --invite--> join token --enrol (once)--> certificate --renew--> certificate …
@@ -17,13 +18,16 @@
 //! sessions does.
 
 use crate::ledger::{Applied, JoinTokenRow, Ledger, Op, Redeemed, Standing, StoreError};
+use crate::secret::certified_hash;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_kit::join::JoinToken;
 use nearlight_kit::pki::{
-    Ca, Identity, PkiError, RequestError, SigningRequest, node_of, renewal_proof,
+    Ca, CheckerName, Identity, PkiError, RequestError, SigningRequest, checker_of, node_of,
+    renewal_proof,
 };
 use nearlight_protocol::api::{CreateJoinToken, NewJoinToken};
+use nearlight_protocol::checker::CheckerCertificate;
 use nearlight_protocol::enrol::{Enrol, Enrolled, RenewLate, Renewed};
 use nearlight_protocol::id::NodeId;
 use sha2::{Digest, Sha256};
@@ -36,7 +40,7 @@ pub(crate) use standings::{StandingChange, Standings};
 /// How long a join token works unless its maker says otherwise.
 const TOKEN_S: u32 = 15 * 60;
 
-/// Signs for nodes that may.
+/// Signs for nodes and checkers that may.
 #[derive(Debug)]
 pub(crate) struct Registrar {
     ca: Arc<Ca>,
@@ -46,7 +50,7 @@ pub(crate) struct Registrar {
     addresses: Vec<String>,
 }
 
-/// Why a node gets no certificate.
+/// Why a node or a checker gets no certificate.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnrolError {
     /// The token.
@@ -55,6 +59,12 @@ pub(crate) enum EnrolError {
     /// The node.
     #[error("the node was revoked")]
     Revoked,
+    /// The checker.
+    #[error("the checker was shut out, or came in again since")]
+    ShutOut,
+    /// Where it would dial is not known.
+    #[error("nobody has said where nodes and checkers reach this broker")]
+    NoAddress,
     /// What it sent.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -169,18 +179,64 @@ impl Registrar {
         })
     }
 
-    /// The next certificate of a node whose present one is over, if it proves to have its key.
-    pub(crate) fn renew_late(&self, nonce: &str, asked: &RenewLate) -> Result<Renewed, EnrolError> {
+    /// Whether it is known where nodes and checkers reach this broker.
+    pub(crate) fn has_address(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
+    /// A certificate of a checker that is known by its token, or by its present one.
+    pub(crate) fn certify_checker(
+        &self,
+        name: &CheckerName,
+        request: &SigningRequest,
+    ) -> Result<CheckerCertificate, EnrolError> {
+        if !self.has_address() {
+            return Err(EnrolError::NoAddress);
+        }
+        Ok(CheckerCertificate {
+            certificate: self.ca.certify(request, Identity::checker(name))?,
+            ca: self.ca.bundle().to_owned(),
+            addresses: self.addresses.clone(),
+        })
+    }
+
+    /// The next certificate of a node or a checker whose present one is over, if it proves to have its key.
+    pub(crate) async fn renew_late(
+        &self,
+        nonce: &str,
+        asked: &RenewLate,
+    ) -> Result<Renewed, EnrolError> {
         let signature = URL_SAFE_NO_PAD.decode(&asked.signature);
         let signature = signature.map_err(|_| RequestError::Unreadable)?;
         let message = renewal_proof(nonce, &asked.request);
         let spiffe = self
             .ca
             .recognise_late(&asked.certificate, &message, &signature)?;
+        if let Some(name) = checker_of(&spiffe) {
+            return self.renew_late_checker(&name, &asked.request).await;
+        }
         let node = node_of(&spiffe).ok_or(RequestError::Unreadable)?;
         let renewed = self.renew(&node, &asked.request)?;
         tracing::info!(node_id = %node, "a node renews a certificate that is over");
         Ok(renewed)
+    }
+
+    async fn renew_late_checker(
+        &self,
+        name: &CheckerName,
+        request: &str,
+    ) -> Result<Renewed, EnrolError> {
+        let request = SigningRequest::parse(request)?;
+        let account = self.ledger.credential(certified_hash(&name.account));
+        account.await?.ok_or(EnrolError::ShutOut)?;
+        tracing::info!(
+            checker = name.key_id(),
+            "a checker renews a certificate that is over"
+        );
+        Ok(Renewed {
+            certificate: self.ca.certify(&request, Identity::checker(name))?,
+            ca: self.ca.bundle().to_owned(),
+        })
     }
 
     fn certify(&self, node: &NodeId, request: &SigningRequest) -> Result<String, EnrolError> {

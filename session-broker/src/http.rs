@@ -12,7 +12,7 @@
 //! watch with a watch link's secret. Each handler names the permission that it needs
 //! ([`crate::access`]); what is out of a caller's reach is answered like what does not exist.
 //!
-//! [`door`] is what the node listener serves to whoever shows no certificate.
+//! [`door`] is what the node listener serves to whoever shows no certificate, [`certified`] to checkers.
 //!
 //! **What it does not know:** the ledger's schema, the fleet's inside, what an SDP offer says.
 
@@ -59,6 +59,7 @@ mod apps;
 mod audit;
 mod body;
 mod caller;
+mod certified;
 mod checker_account;
 mod checkers;
 mod cookies;
@@ -113,6 +114,7 @@ mod whep;
 mod whoami;
 
 pub(crate) use caller::RateKey;
+pub(crate) use certified::ForCheckers;
 pub(crate) use door::Door;
 pub(crate) use endpoint::Elsewhere;
 pub(crate) use forward::{CLIENT, Region};
@@ -374,6 +376,7 @@ fn checker_routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(checkers::create_checker_token))
         .routes(routes!(checkers::join_checker, checkers::list_checkers))
         .routes(routes!(checkers::revoke_checker))
+        .routes(routes!(certified::renew_certificate))
         .routes(routes!(checker_account::my_account))
         .routes(routes!(checkers::give_licence, checkers::list_licences))
         .routes(routes!(checkers::revoke_licence))

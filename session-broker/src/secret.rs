@@ -1,6 +1,7 @@
 //! Secrets that callers show: made from chance, looked up by their hash.
 
 use crate::ledger::{CredentialHash, Secret};
+use nearlight_protocol::id::KeyId;
 pub(crate) use nearlight_protocol::identity::KEY_PREFIX;
 use rand::Rng;
 use sha2::{Digest, Sha256};
@@ -16,6 +17,17 @@ const SHOWN_CHARS: usize = 6;
 /// SHA-256 of a secret. Secrets are random, so that no slow hash is needed.
 pub(crate) fn credential_hash(secret: &str) -> CredentialHash {
     Sha256::digest(secret.as_bytes()).into()
+}
+
+/// What a checker's account has in a secret's place: its certificate is looked up by it. No text that anybody sends has it
+/// for a hash, for it is that of bytes which are no text.
+pub(crate) fn certified_hash(account: &KeyId) -> CredentialHash {
+    Sha256::new()
+        .chain_update([0xff])
+        .chain_update(b"nearlight checker by certificate 1\0")
+        .chain_update(account.as_str())
+        .finalize()
+        .into()
 }
 
 /// A new API key's secret.

@@ -2,8 +2,8 @@
 
 use super::{ANSWER_BYTES_MAX, ANSWER_WITHIN, Broker, read};
 use nearlight_protocol::checker::{
-    Alive, AskAlive, BeaconRound, CHECKER_PLAYS_HEADER, CheckerAccount, CheckerStanding,
-    JoinChecker, JoinedChecker, MyAssignments, Report,
+    Alive, AskAlive, BeaconRound, CHECKER_PLAYS_HEADER, CheckerAccount, CheckerCertificate,
+    CheckerStanding, JoinChecker, JoinedChecker, MyAssignments, RenewChecker, Report,
 };
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::problem::ProblemType;
@@ -46,6 +46,15 @@ impl Broker {
     /// [`Refused`].
     pub fn join(&self, asked: &JoinChecker) -> Result<JoinedChecker, Refused> {
         self.send("POST", "/v1/checkers", Some(asked), ANSWER_WITHIN)
+    }
+
+    /// The next certificate of the checker that is shown.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn renew(&self, asked: &RenewChecker) -> Result<CheckerCertificate, Refused> {
+        let path = "/v1/checkers/me/certificate";
+        self.send("POST", path, Some(asked), ANSWER_WITHIN)
     }
 
     /// What is due, once it is something else than `version`, or after so many seconds; streams as well if it `plays`.
@@ -168,25 +177,24 @@ impl Broker {
         let answer = match method {
             "GET" | "DELETE" => {
                 let request = match method {
-                    "GET" => self.agent.get(url),
-                    _ => self.agent.delete(url),
+                    "GET" => self.agent().get(url),
+                    _ => self.agent().delete(url),
                 };
                 let request = request.config().timeout_global(Some(within)).build();
                 let with = |request: ureq::RequestBuilder<_>, (name, value): &(&str, &str)| {
                     request.header(*name, *value)
                 };
                 let request = headers.iter().fold(request, with);
-                request.header("Authorization", &self.bearer).call()
+                self.known(request).call()
             }
             _ => {
                 let request = self
-                    .agent
+                    .agent()
                     .post(url)
                     .config()
                     .timeout_global(Some(within))
                     .build();
-                let request = request.header("Authorization", &self.bearer);
-                request
+                self.known(request)
                     .header("Content-Type", "application/json")
                     .send(&bytes[..])
             }

@@ -77,9 +77,17 @@ impl Broker {
         Ok(list.receipts.into_iter().map(|of| of.leaf).collect())
     }
 
+    /// Whether it answers, and takes who is shown.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn takes(&self) -> Result<(), Refused> {
+        self.ask("/healthz", ANSWER_BYTES_MAX).map(drop)
+    }
+
     /// The status of what is done, and its body.
     fn ask(&self, path: &str, most: u64) -> Result<(u16, Vec<u8>), Refused> {
-        let request = self.agent.get(format!("{}{path}", self.url));
+        let request = self.agent().get(format!("{}{path}", self.url));
         let request = request.config().timeout_global(Some(ANSWER_WITHIN)).build();
         let mut answer = request
             .call()

@@ -56,9 +56,9 @@ impl Broker {
         let path = format!("/v1/probes/{id}/{}?node={node}", step.name());
         self.count(message.len());
         let mut leaving = Leaving(message);
-        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = self.agent().post(format!("{}{path}", self.url));
         let request = request.config().timeout_global(Some(within)).build();
-        let request = request.header("Authorization", &self.bearer);
+        let request = self.known(request);
         let request = request.header("Content-Type", "application/octet-stream");
         let request = request.header("Content-Length", message.len().to_string());
         let answer = request.send(SendBody::from_reader(&mut leaving));
@@ -94,7 +94,7 @@ impl Broker {
 
     /// Whether the broker answers anything at this moment.
     pub(crate) fn is_there(&self) -> bool {
-        let request = self.agent.get(format!("{}/healthz", self.url));
+        let request = self.agent().get(format!("{}/healthz", self.url));
         let request = request.config().timeout_global(Some(THERE_WITHIN)).build();
         request.call().is_ok()
     }

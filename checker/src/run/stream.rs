@@ -1,6 +1,6 @@
 //! What players get of a node: this checker plays there as one of them, in a session that its pass steers.
 //!
-//! **Invariants.** The program that plays is given the pass, and neither key nor API key. What is signed is about the node
+//! **Invariants.** The program that plays is given the pass, and neither key nor certificate. What is signed is about the node
 //! that was assigned, by the session's own receipt, or is not signed. It begins at some moment of the time that it has, so
 //! that a node cannot count on the beginning of a round.
 //!

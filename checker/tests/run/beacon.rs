@@ -75,20 +75,21 @@ fn a_value_that_is_not_its_rounds_is_not_worked_by_and_said() {
     running.signal("-TERM");
     assert!(running.ended().status.success());
 
-    // Started again, with a broker that has taken the entry back: it was seen.
-    let forgetful = Scripted::start();
-    forgetful.change(|script| script.due = vec![duty(11)]);
-    let running = member.run_as(program, &["--beacon", &beacon, "--url", &forgetful.url]);
-    let asked = forgetful.until("the round to be reported", |asked| why(asked, 11).is_some());
+    // Started again, and the broker has taken the entry back: it was seen.
+    broker.change(|script| {
+        script.beacons.clear();
+        script.due = vec![duty(11)];
+    });
+    let running = member.run_as(program, &["--beacon", &beacon]);
+    let asked = broker.until("the round to be reported", |asked| why(asked, 11).is_some());
     assert!(why(&asked, 11).unwrap().contains("no signature of drand"));
     running.signal("-TERM");
     assert!(running.ended().status.success());
 
     // Without --beacon a network of drand that is not quicknet is nobody's that one knows.
-    let other = Scripted::start();
-    other.change(|script| script.due = vec![drawn(12, 0)]);
-    let running = member.run_as(program, &["--url", &other.url]);
-    let asked = other.until("the round to be reported", |asked| why(asked, 12).is_some());
+    broker.change(|script| script.due = vec![drawn(12, 0)]);
+    let running = member.run_as(program, &[]);
+    let asked = broker.until("the round to be reported", |asked| why(asked, 12).is_some());
     assert!(why(&asked, 12).unwrap().contains("not quicknet"));
     running.signal("-TERM");
     assert!(running.ended().status.success());

@@ -7,8 +7,10 @@
 )]
 
 mod beacon;
+mod certificate;
 mod doctor;
 mod evidence;
+mod pki;
 mod private_ca;
 mod probes;
 mod scripted;

@@ -1,11 +1,13 @@
 //! A broker of the test, and a checker that came in there.
 
+use crate::pki::{Line, Pki};
 use crate::witness::Log;
 use nearlight_proof::encoding::hex;
 use nearlight_proof::receipt::fixture::{Network, key};
+use nearlight_protocol::enrol::NONCE_PATH;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -26,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) text: String,
     /// Whether it says that it plays streams.
     pub(crate) plays: bool,
+    /// Whether it came with a certificate of the checker's.
+    pub(crate) certified: bool,
 }
 
 impl Asked {
@@ -71,6 +75,10 @@ pub(crate) struct Script {
     pub(crate) about: Vec<Value>,
     /// The log, if it has one.
     pub(crate) log: Option<Log>,
+    /// Whether the checker was shut out.
+    pub(crate) shut_out: bool,
+    /// Connections with TLS that did not come about.
+    pub(crate) hung_up: usize,
 }
 
 /// A broker of the test: it answers as the script says, and keeps what it was asked.
@@ -78,21 +86,34 @@ pub(crate) struct Script {
 pub(crate) struct Scripted {
     pub(crate) script: Arc<(Mutex<Script>, Condvar)>,
     pub(crate) url: String,
+    /// Where it takes certificates.
+    pub(crate) at: String,
+    pub(crate) pki: Arc<Pki>,
 }
 
 impl Scripted {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (public, nodes) = (listen(), listen());
+        let at = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
         let broker = Self {
             script: Arc::default(),
-            url,
+            url: format!("http://{}", at(&public)),
+            at: at(&nodes),
+            pki: Arc::new(Pki::new()),
         };
         let serving = broker.clone();
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
+            for stream in public.incoming() {
                 let serving = serving.clone();
-                std::thread::spawn(move || serving.serve(stream.unwrap()));
+                std::thread::spawn(move || serving.serve(&mut stream.unwrap(), None));
+            }
+        });
+        let (serving, tls) = (broker.clone(), broker.pki.server());
+        std::thread::spawn(move || {
+            for stream in nodes.incoming() {
+                let (serving, tls) = (serving.clone(), tls.clone());
+                std::thread::spawn(move || serving.serve_certified(stream.unwrap(), tls));
             }
         });
         broker
@@ -105,8 +126,12 @@ impl Scripted {
 
     /// Waits until it is so; what was asked.
     pub(crate) fn until(&self, what: &str, is: impl Fn(&[Asked]) -> bool) -> Vec<Asked> {
+        self.until_script(what, |script| is(&script.asked))
+    }
+
+    pub(crate) fn until_script(&self, what: &str, is: impl Fn(&Script) -> bool) -> Vec<Asked> {
         let held = self.script.0.lock().unwrap();
-        let waits = |script: &mut Script| !is(&script.asked);
+        let waits = |script: &mut Script| !is(script);
         let (held, over) = self
             .script
             .1
@@ -116,37 +141,12 @@ impl Scripted {
         held.asked.clone()
     }
 
-    fn serve(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(&stream);
-        let mut first = String::new();
-        reader.read_line(&mut first).unwrap_or_default();
-        let mut words = first.split_whitespace().map(str::to_owned);
-        let (Some(method), Some(path)) = (words.next(), words.next()) else {
+    /// One request on the public listener, or by a certificate; an empty name has none.
+    pub(crate) fn serve(&self, stream: &mut impl Line, by: Option<String>) {
+        let Some(mut asked) = read(stream) else {
             return;
         };
-        let (mut length, mut plays) = (0, false);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap_or_default();
-            if line.trim().is_empty() {
-                break;
-            }
-            plays |= line
-                .to_ascii_lowercase()
-                .starts_with("nearlight-checker-plays:");
-            if let Some(found) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = found.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap_or_default();
-        let asked = Asked {
-            method,
-            path,
-            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-            text: String::from_utf8_lossy(&body).into_owned(),
-            plays,
-        };
+        asked.certified = by.as_ref().is_some_and(|by| !by.is_empty());
         if asked.path.contains("&version=") {
             // As a broker does: who knows what is due waits for something else.
             let held = self.script.0.lock().unwrap();
@@ -162,12 +162,16 @@ impl Scripted {
         let mut answer = None;
         self.change(|script| {
             script.asked.push(asked.clone());
-            answer = self.answer(script, &asked);
+            answer = match &by {
+                Some(spiffe) => self.to_certified(script, &asked, spiffe),
+                None => self.answer(script, &asked),
+            };
         });
         if let Some((bytes, length)) = self.first_step(&asked) {
             let head = "HTTP/1.1 200 X\r\nconnection: close\r\n";
-            let _ = write!(&stream, "{head}content-length: {length}\r\n\r\n");
-            let _ = (&stream).write_all(&bytes);
+            let _ = write!(stream, "{head}content-length: {length}\r\n\r\n");
+            let _ = stream.write_all(&bytes);
+            let _ = stream.flush();
             return;
         }
         let Some((status, body)) = answer else {
@@ -191,14 +195,17 @@ impl Scripted {
             .as_str()
             .map_or_else(|| body.to_string(), str::to_owned);
         let head = format!(
-            "HTTP/1.1 {status} X\r\ndate: {}\r\ncontent-type: application/json\r\nconnection: close\r\n",
-            httpdate::fmt_http_date(SystemTime::now())
+            "HTTP/1.1 {status} X\r\ndate: {}\r\ncontent-type: application/json\r\n{}",
+            httpdate::fmt_http_date(SystemTime::now()),
+            // What is signed at the door is for the same connection.
+            if asked.path == NONCE_PATH {
+                ""
+            } else {
+                "connection: close\r\n"
+            },
         );
-        let _ = write!(
-            &stream,
-            "{head}content-length: {}\r\n\r\n{text}",
-            text.len()
-        );
+        let _ = write!(stream, "{head}content-length: {}\r\n\r\n{text}", text.len());
+        let _ = stream.flush();
     }
 
     fn first_step(&self, asked: &Asked) -> Option<(Vec<u8>, usize)> {
@@ -207,14 +214,23 @@ impl Scripted {
     }
 
     /// `None`: nobody answers.
-    fn answer(&self, script: &mut Script, asked: &Asked) -> Option<(u16, Value)> {
+    pub(crate) fn answer(&self, script: &mut Script, asked: &Asked) -> Option<(u16, Value)> {
         if let Some(log) = &mut script.log
             && let Some(answered) = log.answer(asked)
         {
             return answered;
         }
+        let is_of_checkers = asked.path.starts_with("/v1/checkers/me")
+            || asked.path.starts_with("/v1/probes")
+            || asked.path.ends_with("/alive");
+        if is_of_checkers && !asked.certified {
+            return Some((403, problem("forbidden", "no certificate")));
+        }
         match asked.path.as_str() {
-            "/v1/checkers" => Some((201, joined(&script.network()))),
+            "/v1/checkers" => {
+                let given = self.pki.joined(&asked.body, &self.at);
+                Some((201, joined(&script.network(), &given)))
+            }
             path if path.starts_with("/v1/beacon/") => {
                 let round: u64 = path.rsplit('/').next()?.parse().ok()?;
                 Some((200, round_of(&script.network(), round + script.ahead)?))
@@ -272,6 +288,38 @@ impl Scripted {
     }
 }
 
+/// A request, if one comes.
+fn read(stream: &mut impl Line) -> Option<Asked> {
+    let mut reader = BufReader::new(stream);
+    let mut first = String::new();
+    reader.read_line(&mut first).unwrap_or_default();
+    let mut words = first.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let (mut length, mut plays) = (0, false);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap_or_default();
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        plays |= line.starts_with("nearlight-checker-plays:");
+        if let Some(found) = line.strip_prefix("content-length:") {
+            length = found.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap_or_default();
+    Some(Asked {
+        method,
+        path,
+        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        text: String::from_utf8_lossy(&body).into_owned(),
+        plays,
+        certified: false,
+    })
+}
+
 pub(crate) fn problem(name: &str, detail: &str) -> Value {
     json!({
         "type": format!("https://nearlight.dev/problems/{name}"), "name": name, "title": "x", "status": 403,
@@ -293,9 +341,9 @@ impl Script {
     }
 }
 
-fn joined(network: &Network) -> Value {
+fn joined(network: &Network, given: &Value) -> Value {
     json!({
-        "secret": "nlk_secret", "key_id": "00", "operator": "west",
+        "certificate": given, "key_id": "00", "operator": "west",
         "directory_key": hex(key(99).public().as_bytes()),
         "chain": chain(network),
     })

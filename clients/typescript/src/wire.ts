@@ -288,7 +288,7 @@ export interface paths {
         put?: never;
         /**
          * A checker comes in. The token and the signature are its right; the same key with the same token is the same
-         *     checker, and gets a new API key.
+         *     checker, and gets a new certificate, by which the former one is void.
          */
         post: operations["join_checker"];
         delete?: never;
@@ -348,6 +348,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/checkers/me/certificate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The next certificate of the checker that asks: it shows the present one. One that is over is renewed at the node
+         *     listener's door (docs/protocol.md).
+         */
+        post: operations["renew_certificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/checkers/me/instance": {
         parameters: {
             query?: never;
@@ -393,7 +413,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Shuts a checker out for good: it is assigned nothing more, its API key is void, and its key does not count for
+         * Shuts a checker out for good: it is assigned nothing more, its certificate is void, and its key does not count for
          *     what is issued from now on.
          */
         delete: operations["revoke_checker"];
@@ -2000,6 +2020,15 @@ export interface components {
              */
             refuted: number;
         };
+        /** @description What a checker shows in TLS, and where. */
+        CheckerCertificate: {
+            /** @description Where the listener is that takes it, each as `HOST:PORT`. They lead to the same network. */
+            addresses: string[];
+            /** @description The CA certificates to believe, PEM. */
+            ca: string;
+            /** @description Its certificate, PEM. It holds for a day. */
+            certificate: string;
+        };
         /** @description `GET /v1/checkers`. */
         CheckerList: {
             /** @description All that ever came in, oldest first. */
@@ -2743,6 +2772,8 @@ export interface components {
             delegation?: string | null;
             /** @description Its key. */
             key: string;
+            /** @description A PKCS #10 request in PEM, of a key for TLS alone. Only that key counts. */
+            request: string;
             /** @description Its signature over what `core/proof` has as `membership::join`, 128 hex digits. */
             signature: string;
             /** @description The token. */
@@ -2750,6 +2781,8 @@ export interface components {
         };
         /** @description A checker that came in. */
         JoinedChecker: {
+            /** @description What it shows from now on. */
+            certificate: components["schemas"]["CheckerCertificate"];
             /** @description The chain of rounds. */
             chain: components["schemas"]["Chain"];
             /** @description The key of the directory, which says whose keys are whose. */
@@ -2758,8 +2791,6 @@ export interface components {
             key_id: string;
             /** @description Who runs it. */
             operator: string;
-            /** @description Its API key: scope `nodes:probe` and nothing else. It is told this once. */
-            secret: string;
         };
         /** @description `GET /v1/keys`. */
         KeyList: {
@@ -3584,6 +3615,11 @@ export interface components {
             password: string;
             /** @description Who logs in. */
             username: string;
+        };
+        /** @description `POST /v1/checkers/me/certificate`: the next certificate. */
+        RenewChecker: {
+            /** @description A PKCS #10 request in PEM. Only its key counts. */
+            request: string;
         };
         /** @description `POST /v1/checkers/me/reports`: what came of an assignment. */
         Report: {
@@ -5014,7 +5050,7 @@ export interface operations {
                     "application/json": components["schemas"]["CheckerStanding"];
                 };
             };
-            /** @description `forbidden`: the key is no checker's. `unauthenticated`, … */
+            /** @description `forbidden`: no checker's certificate was shown. `unauthenticated`, … */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -5043,7 +5079,7 @@ export interface operations {
                     "application/json": components["schemas"]["CheckerAccount"];
                 };
             };
-            /** @description `forbidden`: the key is no checker's. `unauthenticated`, … */
+            /** @description `forbidden`: no checker's certificate was shown. `unauthenticated`, … */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -5082,7 +5118,40 @@ export interface operations {
                     "application/json": components["schemas"]["MyAssignments"];
                 };
             };
-            /** @description `forbidden`: the key is no checker's, or another copy of the checker runs. `unauthenticated`, … */
+            /** @description `forbidden`: no checker's certificate was shown, or another copy of the checker runs. `unauthenticated`, … */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    renew_certificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RenewChecker"];
+            };
+        };
+        responses: {
+            /** @description It holds for a day from now on; the former one to its end. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckerCertificate"];
+                };
+            };
+            /** @description `bad-request`: it is no request for a certificate. `forbidden`: a certificate was not shown. `unauthenticated`, … */
             default: {
                 headers: {
                     [name: string]: unknown;

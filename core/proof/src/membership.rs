@@ -6,12 +6,13 @@ use crate::encoding::{array_from_hex, hex, sha256};
 use crate::key::{KeyId, PublicKey, SecretKey};
 use std::fmt;
 
-/// What a checker signs with its key to come in with a token.
+/// What a checker signs with its key to come in with a token, and to have the key of this request certified.
 #[must_use]
-pub fn join(token: &str, key: &PublicKey) -> Vec<u8> {
+pub fn join(token: &str, key: &PublicKey, request: &str) -> Vec<u8> {
     let token = hex(&sha256(&[token.as_bytes()]));
     let key = hex(key.as_bytes());
-    format!("nearlight checker join v1\n{token}\n{key}\n").into_bytes()
+    let request = hex(&sha256(&[request.as_bytes()]));
+    format!("nearlight checker join v2\n{token}\n{key}\n{request}\n").into_bytes()
 }
 
 /// A licence's owner says that a checker may act for it.
@@ -115,16 +116,14 @@ mod test {
     }
 
     #[test]
-    fn a_join_is_for_one_token_and_one_key() {
+    fn a_join_is_for_one_token_one_key_and_one_request() {
         let key = SecretKey::from_seed(&[2; 32]);
-        let signature = key.sign(&join("nlc_a", &key.public()));
-        assert!(
-            key.public()
-                .verifies(&join("nlc_a", &key.public()), &signature)
-        );
-        assert!(
-            !key.public()
-                .verifies(&join("nlc_b", &key.public()), &signature)
-        );
+        let public = key.public();
+        let signature = key.sign(&join("nlc_a", &public, "request"));
+        let holds = |token: &str, request: &str| {
+            public.verifies(&join(token, &public, request), &signature)
+        };
+        assert!(holds("nlc_a", "request"));
+        assert!(!holds("nlc_b", "request") && !holds("nlc_a", "another"));
     }
 }

@@ -58,6 +58,8 @@ pub struct JoinChecker {
     pub key: String,
     /// Its signature over what `core/proof` has as `membership::join`, 128 hex digits.
     pub signature: String,
+    /// A PKCS #10 request in PEM, of a key for TLS alone. Only that key counts.
+    pub request: String,
     /// The delegation of the licence, as `checker delegate` prints it.
     #[serde(default)]
     pub delegation: Option<String>,
@@ -66,8 +68,8 @@ pub struct JoinChecker {
 /// A checker that came in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JoinedChecker {
-    /// Its API key: scope `nodes:probe` and nothing else. It is told this once.
-    pub secret: String,
+    /// What it shows from now on.
+    pub certificate: CheckerCertificate,
     /// Its key, by id.
     pub key_id: String,
     /// Who runs it.
@@ -76,6 +78,25 @@ pub struct JoinedChecker {
     pub directory_key: String,
     /// The chain of rounds.
     pub chain: Chain,
+}
+
+/// What a checker shows in TLS, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckerCertificate {
+    /// Its certificate, PEM. It holds for a day.
+    pub certificate: String,
+    /// The CA certificates to believe, PEM.
+    pub ca: String,
+    /// Where the listener is that takes it, each as `HOST:PORT`. They lead to the same network.
+    pub addresses: Vec<String>,
+}
+
+/// `POST /v1/checkers/me/certificate`: the next certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenewChecker {
+    /// A PKCS #10 request in PEM. Only its key counts.
+    pub request: String,
 }
 
 /// A checker as everybody may see it.

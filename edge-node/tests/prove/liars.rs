@@ -5,13 +5,16 @@ use super::network::Working;
 use super::{LOOK_EVERY, Parsed, Site};
 use checker::keys;
 use checker::member::Network;
-use nearlight_kit::clock::unix_ms;
+use nearlight_kit::clock::{WallClock, unix_ms};
+use nearlight_kit::enrol::broker_name;
+use nearlight_kit::pki::{Identity, ServerIdentity, ensure_ca};
 use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::key::{KeyId, SecretKey};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Predicate, Verdict};
 use nearlight_proof::receipt::statement::Statement;
 use nearlight_protocol::dispute::{CreateDispute, EvidenceName};
+use rustls::{ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -48,25 +51,29 @@ impl Liar {
 struct Relay {
     broker: SocketAddr,
     data: PathBuf,
+    /// It is the broker, as far as the checker can tell.
+    tls: Arc<ServerConfig>,
     lies: Arc<AtomicBool>,
 }
 
 impl Relay {
     fn start(self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let at = listener.local_addr().unwrap().to_string();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let relay = self.clone();
                 // Whoever goes away in between is not missed.
-                std::thread::spawn(move || relay.pass_on(&stream.unwrap()));
+                std::thread::spawn(move || relay.pass_on(stream.unwrap()));
             }
         });
-        url
+        at
     }
 
-    fn pass_on(&self, mut client: &TcpStream) -> std::io::Result<()> {
-        let mut reader = BufReader::new(client);
+    fn pass_on(&self, client: TcpStream) -> std::io::Result<()> {
+        let accepted = ServerConnection::new(self.tls.clone()).unwrap();
+        let mut client = StreamOwned::new(accepted, client);
+        let mut reader = BufReader::new(&mut client);
         let (mut head, mut length) = (String::new(), 0);
         loop {
             let mut line = String::new();
@@ -83,18 +90,26 @@ impl Relay {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
+        drop(reader);
         if self.lies.load(Ordering::SeqCst) && has_receipt(&head) {
             let key = keys::load(&self.data).unwrap();
             body = lie(&body, &key).unwrap_or(body);
         }
-        let mut broker = TcpStream::connect(self.broker)?;
+        // To the broker it is the checker.
+        let shown = checker::certificate::load(&self.data).unwrap();
+        let shown = shown.client_config(&WallClock::system()).unwrap();
+        let dialled = ClientConnection::new(shown, broker_name()).unwrap();
+        let mut broker = StreamOwned::new(dialled, TcpStream::connect(self.broker)?);
         let length = body.len();
         write!(
             broker,
             "{head}content-length: {length}\r\nconnection: close\r\n\r\n"
         )?;
         broker.write_all(&body)?;
-        std::io::copy(&mut broker, &mut client).map(|_| ())
+        broker.flush()?;
+        std::io::copy(&mut broker, &mut client)?;
+        client.conn.send_close_notify();
+        client.flush()
     }
 }
 
@@ -123,8 +138,17 @@ fn lie(receipt: &[u8], key: &SecretKey) -> Option<Vec<u8>> {
 impl Site {
     async fn liar(&self, n: u8) -> Liar {
         let lies = Arc::new(AtomicBool::new(false));
+        let broker = Identity {
+            spiffe: "spiffe://nearlight/broker".to_owned(),
+            dns: vec!["nearlight-broker".to_owned()],
+            ips: Vec::new(),
+        };
+        let ca = Arc::new(ensure_ca(&self.dir.path().join("pki")).unwrap());
         let relay = Relay {
-            broker: self.broker.listen,
+            broker: self.broker.node_listen,
+            tls: Arc::new(ServerIdentity::new(ca, broker))
+                .server_config()
+                .unwrap(),
             data: self.dir.path().join(format!("checker-{n}")),
             lies: lies.clone(),
         };

@@ -37,7 +37,7 @@ impl Site {
         self.checker_at(n, None).await
     }
 
-    /// The same, which finds the broker elsewhere than where it came in.
+    /// The same, which finds the broker's listener elsewhere than the broker says.
     pub(super) async fn checker_at(&self, n: u8, at: Option<String>) -> Working {
         let wanted = json!({ "operator": format!("operator-{n}") }).to_string();
         let made = self.call("POST", "/v1/checker-tokens", &wanted).await;
@@ -45,7 +45,8 @@ impl Site {
         let settings = Settings {
             data: self.dir.path().join(format!("checker-{n}")),
             gb_max: Some(10),
-            url: at,
+            url: None,
+            at,
             plays: false,
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
             beacon: None,

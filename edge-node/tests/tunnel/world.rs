@@ -92,7 +92,7 @@ impl World {
         };
         let (shutdown, tasks) = (Shutdown::new(), Shutdown::new());
         let (table, tunnels) = tunnels(&rig, &node, &shutdown);
-        let edge = rig.attach(&node, Vec::new()).await;
+        let edge = Box::pin(rig.attach(&node, Vec::new())).await;
         let keys = TicketKeys::default();
         assert!(keys.learn(&edge.welcome.as_ref().unwrap().jwks));
         if let Some(direct) = direct {

@@ -52,6 +52,7 @@ struct Site {
     dir: PathBuf,
     dev_key: PathBuf,
     url: String,
+    node_listen: String,
     count: u32,
 }
 
@@ -59,12 +60,16 @@ struct Site {
 ///
 /// # Errors
 /// What a command of theirs says.
-pub(super) async fn start(prepared: &Prepared, url: &str) -> anyhow::Result<Vec<Supervised>> {
+pub(super) async fn start(
+    prepared: &Prepared,
+    (url, node_listen): (&str, &str),
+) -> anyhow::Result<Vec<Supervised>> {
     let site = Site {
         program: prepared.programs.join(PROGRAM),
         dir: prepared.data.join("checkers"),
         dev_key: prepared.dev_key.clone(),
         url: url.to_owned(),
+        node_listen: node_listen.to_owned(),
         count: prepared.up.checkers,
     };
     if site.count == 0 {
@@ -116,7 +121,8 @@ impl Site {
             if !dir.join("checker.key").exists() {
                 self.run(dir, &["init"])?;
             }
-            if !dir.join("network.json").exists() {
+            let kept = ["network.json", "tls/ca.pem"];
+            if !kept.iter().all(|name| dir.join(name).exists()) {
                 let token = self.admit(n)?;
                 self.run(dir, &["join", &self.url, "--token", &token])?;
             }
@@ -127,6 +133,7 @@ impl Site {
             ("--table", table.display().to_string()),
             ("--table-key", key),
             ("--url", self.url.clone()),
+            ("--at", self.node_listen.clone()),
         ];
         Ok((dirs, flags))
     }

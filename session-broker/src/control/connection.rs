@@ -11,7 +11,7 @@ use crate::proxied::ProxyError;
 use crate::tunnels;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use nearlight_kit::pki::{node_of, spiffe_of};
+use nearlight_kit::pki::{checker_of, node_of, spiffe_of};
 use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
@@ -183,6 +183,11 @@ pub(super) async fn serve(
     if tls.get_ref().1.alpn_protocol() == Some(tunnel::ALPN) {
         let node = certified.as_deref().and_then(node_of);
         terms.tunnels.take(tls, node).await;
+        return Ok(());
+    }
+    if let Some(name) = certified.as_deref().and_then(checker_of) {
+        crate::metrics::control_stream("checker");
+        Box::pin(terms.checkers.serve(tls, (peer, name), stop)).await;
         return Ok(());
     }
     let opened = tokio::time::timeout_at(until, open(tls)).await;

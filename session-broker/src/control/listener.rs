@@ -3,7 +3,7 @@
 use super::connection::{self, EdgeEvent, HANDSHAKE_WITHIN, StreamError};
 use crate::config::Config;
 use crate::enrol::{Registrar, Standings};
-use crate::http::Door;
+use crate::http::{Door, ForCheckers};
 use crate::node_keys::NodeKeys;
 use crate::proxied::Proxies;
 use crate::quality::Desk;
@@ -71,6 +71,8 @@ pub(crate) struct Terms {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) standings: Arc<Standings>,
     pub(crate) door: Door,
+    /// What checkers ask for.
+    pub(super) checkers: ForCheckers,
     /// Connections that are no control streams, but for requests to jobs.
     pub(super) tunnels: Arc<Tunnels>,
     /// What nodes sign receipts with.
@@ -99,7 +101,7 @@ impl Terms {
         config: &Config,
         signer: &Signer,
         clock: Clock,
-        (registrar, standings): (Arc<Registrar>, Arc<Standings>),
+        (registrar, standings, checkers): (Arc<Registrar>, Arc<Standings>, ForCheckers),
         (tunnels, node_keys, desk): (Arc<Tunnels>, Arc<NodeKeys>, Arc<Desk>),
         away: watch::Receiver<bool>,
     ) -> Self {
@@ -109,6 +111,7 @@ impl Terms {
             door: Door::new(registrar.clone(), clock),
             registrar,
             standings,
+            checkers,
             tunnels,
             node_keys,
             desk,

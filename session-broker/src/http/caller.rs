@@ -9,7 +9,7 @@ use crate::access::{Permission, Permissions, Reach};
 use crate::ledger::{
     AuditRow, Credential, CredentialHash, IdentityChange, Op, OwnerId, StoreError,
 };
-use crate::secret::credential_hash;
+use crate::secret::{certified_hash, credential_hash};
 use crate::sessions::{ShownSession, Whose};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -18,6 +18,7 @@ use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nearlight_kit::network::network_of;
+use nearlight_kit::pki::CheckerName;
 use nearlight_protocol::api::Role;
 use nearlight_protocol::id::{KeyId, SessionId, TenantId, UserId};
 use nearlight_protocol::identity::{AuditAction, AuditOutcome};
@@ -54,10 +55,16 @@ pub(super) struct Caller {
     pub(super) role: Role,
     pub(super) permissions: Permissions,
     pub(super) who: Arc<Credential>,
+    /// Who it is by its certificate, if it is a checker.
+    pub(super) checker: Option<CheckerName>,
     /// The caller, and the guests that they were.
     users: Arc<[UserId]>,
     peer: Peer,
 }
+
+/// Who showed a certificate of our CA, on the node listener or at the broker that handed the request on.
+#[derive(Clone, Debug)]
+pub(super) struct Certified(pub(super) CheckerName);
 
 impl Caller {
     pub(super) fn new(who: Arc<Credential>, peer: Peer) -> Self {
@@ -67,6 +74,7 @@ impl Caller {
             role: who.role,
             permissions: Permissions::of(who.role, who.scopes.as_deref()),
             users: users.cloned().collect(),
+            checker: None,
             who,
             peer,
         }
@@ -157,7 +165,13 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(caller.clone());
+        }
         let peer = Peer::of(&parts.extensions);
+        if let Some(Certified(name)) = parts.extensions.get() {
+            return api.certified(name, peer).await;
+        }
         let caller = api.caller(&parts.headers, peer).await?;
         caller.ok_or_else(nobody)
     }
@@ -218,6 +232,28 @@ impl Api {
             self.identities.used(key, self.clock.unix_ms());
         }
         self.let_in(who, peer)
+    }
+
+    /// The checker of a certificate, for as long as its account holds.
+    pub(super) async fn certified(
+        &self,
+        name: &CheckerName,
+        peer: Peer,
+    ) -> Result<Caller, Refusal> {
+        let found = self.look_up(certified_hash(&name.account), peer).await?;
+        let void = || {
+            unauthenticated(
+                "The checker was shut out, or came in again and has another certificate since. It can come in with a new \
+                 token: `checker join`.",
+            )
+        };
+        let who = found.ok_or_else(void)?;
+        self.identities.used(&name.account, self.clock.unix_ms());
+        let caller = self.let_in(who, peer)?;
+        Ok(Caller {
+            checker: Some(name.clone()),
+            ..caller
+        })
     }
 
     fn let_in(&self, who: Arc<Credential>, peer: Peer) -> Result<Caller, Refusal> {

@@ -27,11 +27,11 @@ const TRANSFERS: u32 = 200;
 /// How the word of the checker that asks compares with what its rounds came to, its stake and its rewards.
 #[utoipa::path(
     get, path = "/v1/checkers/me/account", tag = "checkers",
-    security(("api_key" = [])),
+    security(("checker" = [])),
     responses(
         (status = 200, body = CheckerAccount, description = "Of the last 30 days; of transfers the newest."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`forbidden`: the key is no checker's. `unauthenticated`, …"),
+         description = "`forbidden`: no checker's certificate was shown. `unauthenticated`, …"),
     )
 )]
 pub(super) async fn my_account(

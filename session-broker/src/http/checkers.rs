@@ -1,24 +1,28 @@
 //! `/v1/checkers`, `/v1/checker-tokens` and `/v1/licences`: who is a checker, and how one becomes it.
 //!
-//! A checker proves with a signature that it has its key, and gets an API key that may probe nodes and nothing else.
+//! A checker proves with a signature that it has its key, and gets a certificate of the network's CA for another one,
+//! with which it does all else on the node listener ([`super::certified`]). Behind the certificate is an account that has
+//! no secret: an API key that may probe nodes and nothing else, and which nobody can show.
 //! Its key comes into the directory with who runs it; that a licence's owner delegated to it, they signed.
 
 use super::Api;
 use super::body::JsonBody;
 use super::caller::{Caller, RateKey};
-use super::problem::{Refusal, bad_request, checks_failed, not_found, store_failed};
+use super::problem::{Refusal, bad_request, checks_failed, enrol_refused, not_found, store_failed};
 use super::serve::Peer;
 use crate::access::Permission;
 use crate::checks::{Chain, Checks};
+use crate::enrol::EnrolError;
 use crate::ledger::{
     Applied, AuditRow, CheckChange, CheckerJoins, CheckerRow, CheckerTokenRow, KeyRow, LicenceRow,
-    Op,
+    Op, Secret,
 };
 use crate::receipts::{FAR_S, KEYS_MAX};
 use crate::secret;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{Extensions, StatusCode};
+use nearlight_kit::pki::{CheckerName, SigningRequest};
 use nearlight_kit::problem::ProblemResponse;
 use nearlight_proof::encoding::{array_from_hex, hex};
 use nearlight_proof::key::{KeyId, PublicKey};
@@ -98,7 +102,7 @@ pub(super) async fn create_checker_token(
 }
 
 /// A checker comes in. The token and the signature are its right; the same key with the same token is the same
-/// checker, and gets a new API key.
+/// checker, and gets a new certificate, by which the former one is void.
 #[utoipa::path(
     post, path = "/v1/checkers", tag = "checkers",
     request_body = JoinChecker,
@@ -117,6 +121,11 @@ pub(super) async fn join_checker(
     api.within_rate(RateKey::of(peer))?;
     let checks = api.checks()?;
     let key = proved(&asked)?;
+    let request = SigningRequest::parse(&asked.request);
+    let request = request.map_err(|error| enrol_refused(error.into()))?;
+    if !api.registrar.has_address() {
+        return Err(enrol_refused(EnrolError::NoAddress));
+    }
     let token = secret::credential_hash(&asked.token);
     let known = api.ledger.checker_token(token).await;
     let known = known.map_err(|e| store_failed(&e))?.ok_or_else(void)?;
@@ -124,7 +133,8 @@ pub(super) async fn join_checker(
     let until_s = delegated(&known, &asked, &key, now_ms / 1000)?;
     let chain = checks.chain().await.map_err(checks_failed)?;
     let key_id = key.id().to_string();
-    let api_secret = secret::new_key();
+    let account = account(&key_id, now_ms);
+    let name = CheckerName::new(&key_id, account.id.clone()).ok_or_else(no_key)?;
     let joins = CheckerJoins {
         token,
         key: asked.key.clone(),
@@ -132,8 +142,11 @@ pub(super) async fn join_checker(
         until_s,
         early_s: EARLY_S,
         most: KEYS_MAX,
-        api_key: api_key(&key_id, &api_secret, now_ms),
-        secret: secret::kept(&api_secret),
+        secret: Secret {
+            hash: secret::certified_hash(&account.id),
+            prefix: String::new(),
+        },
+        api_key: account,
         at_ms: now_ms,
     };
     let audit = Box::new(AuditRow {
@@ -161,8 +174,9 @@ pub(super) async fn join_checker(
         operator = known.operator,
         "a checker comes in"
     );
+    let certificate = api.registrar.certify_checker(&name, &request);
     let joined = JoinedChecker {
-        secret: api_secret,
+        certificate: certificate.map_err(enrol_refused)?,
         key_id,
         operator: known.operator,
         directory_key: hex(api.log()?.directory_key().as_bytes()),
@@ -192,7 +206,7 @@ pub(super) async fn list_checkers(
     Ok(Json(CheckerList { checkers }))
 }
 
-/// Shuts a checker out for good: it is assigned nothing more, its API key is void, and its key does not count for
+/// Shuts a checker out for good: it is assigned nothing more, its certificate is void, and its key does not count for
 /// what is issued from now on.
 #[utoipa::path(
     delete, path = "/v1/checkers/{checker}", tag = "checkers",
@@ -330,11 +344,11 @@ fn check(change: CheckChange, audit: Box<AuditRow>) -> Op {
 fn proved(asked: &JoinChecker) -> Result<PublicKey, Refusal> {
     let key = PublicKey::from_hex(&asked.key).ok_or_else(no_key)?;
     let signature: Option<[u8; 64]> = array_from_hex(&asked.signature);
-    let message = join(&asked.token, &key);
+    let message = join(&asked.token, &key, &asked.request);
     match signature.filter(|signature| key.verifies(&message, signature)) {
         Some(_) => Ok(key),
         None => Err(bad_request(
-            "The signature is not the key's over this token.",
+            "The signature is not the key's over this token and this request for a certificate.",
         )),
     }
 }
@@ -365,7 +379,7 @@ fn delegated(
     }
 }
 
-fn api_key(key_id: &str, secret: &str, now_ms: u64) -> KeyRow {
+fn account(key_id: &str, now_ms: u64) -> KeyRow {
     KeyRow {
         id: nearlight_kit::ids::key(),
         user: nearlight_kit::ids::user(),
@@ -374,7 +388,7 @@ fn api_key(key_id: &str, secret: &str, now_ms: u64) -> KeyRow {
         role: Role::Operator,
         scopes: Some(vec![Scope::NodesProbe]),
         is_beyond: false,
-        prefix: secret::kept(secret).prefix,
+        prefix: String::new(),
         sessions_max: None,
         created_ms: now_ms,
         expires_ms: None,

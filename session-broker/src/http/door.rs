@@ -163,7 +163,7 @@ async fn renew(
     let nonce = nonce.ok_or_else(|| {
         bad_request("Ask for a nonce first, on this connection; each is good once.")
     })?;
-    let renewed = behind.registrar.renew_late(&nonce, &asked);
+    let renewed = behind.registrar.renew_late(&nonce, &asked).await;
     renewed.map(Json).map_err(enrol_refused)
 }
 

@@ -7,7 +7,6 @@ use super::checkers::shown;
 use super::problem::{
     Refusal, bad_request, checks_failed, forbidden, not_found, report_refused, store_failed,
 };
-use crate::access::Permission;
 use crate::checks::{Meetings, SeenRound, is_probe};
 use crate::ledger::{Applied, AssignmentQuery, AssignmentRow, CheckChange, CheckerRow, Op};
 use axum::Json;
@@ -66,13 +65,13 @@ pub(super) struct Instance {
 /// What is due for the checker that asks. Asking holds its key for 45 s: another copy of it is refused until then.
 #[utoipa::path(
     get, path = "/v1/checkers/me/assignments", tag = "checkers",
-    security(("api_key" = [])),
+    security(("checker" = [])),
     params(Waiting, ("nearlight-checker-plays" = Option<String>, Header,
         description = "Any value: the checker plays streams, and may be assigned some.")),
     responses(
         (status = 200, body = MyAssignments, description = "What is due now."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`forbidden`: the key is no checker's, or another copy of the checker runs. `unauthenticated`, …"),
+         description = "`forbidden`: no checker's certificate was shown, or another copy of the checker runs. `unauthenticated`, …"),
     )
 )]
 pub(super) async fn my_assignments(
@@ -122,7 +121,7 @@ pub(super) async fn my_assignments(
 /// What came of an assignment.
 #[utoipa::path(
     post, path = "/v1/checkers/me/reports", tag = "checkers",
-    security(("api_key" = [])), params(Instance),
+    security(("checker" = [])), params(Instance),
     request_body = Report,
     responses(
         (status = 204, description = "It is settled. One that was missed goes to another checker."),
@@ -158,11 +157,11 @@ pub(super) async fn report(
 /// The checker that asks, and its newest assignments.
 #[utoipa::path(
     get, path = "/v1/checkers/me", tag = "checkers",
-    security(("api_key" = [])),
+    security(("checker" = [])),
     responses(
         (status = 200, body = CheckerStanding, description = "The checker."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`forbidden`: the key is no checker's. `unauthenticated`, …"),
+         description = "`forbidden`: no checker's certificate was shown. `unauthenticated`, …"),
     )
 )]
 pub(super) async fn my_standing(
@@ -185,7 +184,7 @@ pub(super) async fn my_standing(
 /// This copy of the checker stops: another one may run at once.
 #[utoipa::path(
     delete, path = "/v1/checkers/me/instance", tag = "checkers",
-    security(("api_key" = [])), params(Instance),
+    security(("checker" = [])), params(Instance),
     responses(
         (status = 204, description = "The key is free."),
         (status = "default", body = Problem, content_type = "application/problem+json",
@@ -206,7 +205,7 @@ pub(super) async fn end_instance(
 /// Asks a node, for a checker, whether it is there. The broker carries the question and cannot answer it.
 #[utoipa::path(
     post, path = "/v1/nodes/{node}/alive", tag = "checkers",
-    security(("api_key" = [])),
+    security(("checker" = [])),
     params(("node" = String, Path, description = "The node.")),
     request_body = AskAlive,
     responses(
@@ -221,7 +220,10 @@ pub(super) async fn ask_alive(
     NodePath(node): NodePath,
     JsonBody(wanted): JsonBody<AskAlive>,
 ) -> Result<Json<Alive>, Refusal> {
-    caller.check(Permission::ProbeNodes)?;
+    let checker = api.checker(&caller).await?;
+    if wanted.checker != checker.key_id {
+        return Err(forbidden("`checker` is another one than who asks."));
+    }
     let directory = api.sessions.directory();
     if !directory.knows(&node) {
         return Err(not_found("node"));
@@ -260,18 +262,6 @@ pub(super) async fn ask_alive(
 }
 
 impl Api {
-    /// The checker that asks.
-    pub(super) async fn checker(&self, caller: &Caller) -> Result<CheckerRow, Refusal> {
-        caller.check(Permission::ProbeNodes)?;
-        let none =
-            || forbidden("The key is no checker's. A checker gets its own with `checker join`.");
-        let Some(checks) = &self.checks else {
-            return Err(none());
-        };
-        let found = checks.checker_of(&caller.user).await;
-        found.map_err(|e| store_failed(&e))?.ok_or_else(none)
-    }
-
     /// A copy of a checker runs for so long, 0 for not any more; and whether it plays streams.
     async fn hold(
         &self,

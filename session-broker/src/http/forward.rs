@@ -17,7 +17,7 @@ mod ask;
 mod subject;
 
 use super::Api;
-use super::caller::{RateKey, bearer};
+use super::caller::{Certified, RateKey, bearer};
 use super::inside::onward;
 use super::problem::{Refusal, node_unreachable, store_failed, too_many};
 use super::serve::Peer;
@@ -42,6 +42,8 @@ use tokio::sync::mpsc;
 
 /// Who asked the first broker: `ADDRESS:PORT`.
 pub(crate) const CLIENT: HeaderName = HeaderName::from_static("x-nearlight-client");
+/// The checker that showed the first broker its certificate (`kit::pki::CheckerName`).
+pub(crate) const CHECKER: HeaderName = HeaderName::from_static("x-nearlight-checker");
 /// How long a request waits for a session that was given to this broker a moment ago.
 const TAKE_UP_WITHIN: Duration = Duration::from_secs(8);
 const TAKE_UP_LOOK: Duration = Duration::from_millis(10);
@@ -77,6 +79,11 @@ pub(super) async fn mark(mut request: Request, next: Next) -> Response {
     let client = client.as_ref().and_then(|value| value.to_str().ok());
     if let Some(client) = client.and_then(|text| text.parse::<SocketAddr>().ok()) {
         request.extensions_mut().insert(Peer(client));
+    }
+    let checker = request.headers_mut().remove(CHECKER);
+    let checker = checker.as_ref().and_then(|value| value.to_str().ok());
+    if let Some(name) = checker.and_then(|text| text.parse().ok()) {
+        request.extensions_mut().insert(Certified(name));
     }
     // One request, one id: or an answer from elsewhere could be told from one from here.
     let id = request.headers_mut().remove(REQUEST_ID_HEADER);

@@ -179,11 +179,17 @@ pub(super) fn describe_security(described: &mut OpenApi) {
         super::cookies::GUEST.name,
         "A guest's cookie, from GET /v1/whoami.",
     );
+    let certificate = SecurityScheme::MutualTls {
+        description: Some("A checker's certificate, on the node listener.".to_owned()),
+        deprecated: None,
+        extensions: None,
+    };
     let components = described.components.get_or_insert_default();
     for (name, scheme) in [
         ("api_key", bearer("An API key: `nlk_…`.")),
         ("ticket", bearer("A ticket of the session.")),
         ("guest", SecurityScheme::ApiKey(ApiKey::Cookie(cookie))),
+        ("checker", certificate),
     ] {
         components.add_security_scheme(name, scheme);
     }

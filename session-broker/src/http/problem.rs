@@ -178,12 +178,16 @@ pub(super) fn standing_refused(error: StandingError) -> Refusal {
 
 pub(super) fn invite_refused(error: InviteError) -> Refusal {
     match error {
-        InviteError::NoAddress => bad_request(
-            "Where nodes reach this broker is not known: it listens on every address. An operator \
-             says it with `node_addresses` in session-broker.toml.",
-        ),
+        InviteError::NoAddress => no_address(),
         InviteError::Store(error) => store_failed(&error),
     }
+}
+
+fn no_address() -> Refusal {
+    bad_request(
+        "Where nodes reach this broker is not known: it listens on every address. An operator \
+         says it with `node_addresses` in session-broker.toml.",
+    )
 }
 
 pub(super) fn enrol_refused(error: EnrolError) -> Refusal {
@@ -198,6 +202,11 @@ pub(super) fn enrol_refused(error: EnrolError) -> Refusal {
             "The operator has revoked this node. It can come in again only as a new one, with a \
              join token.",
         ),
+        EnrolError::ShutOut => forbidden(
+            "The checker was shut out, or came in again and has another certificate since. It can come in with a new token: \
+             `checker join`.",
+        ),
+        EnrolError::NoAddress => no_address(),
         EnrolError::Request(error) => bad_request(format!("{error}.")),
         EnrolError::Store(error) => store_failed(&error),
         EnrolError::Pki(error) => ProblemResponse::internal(error),

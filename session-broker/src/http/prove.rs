@@ -47,7 +47,7 @@ pub(super) struct StepBytes(Vec<u8>);
 /// Opens a probe of a node, for a checker.
 #[utoipa::path(
     post, path = "/v1/probes", tag = "probes",
-    security(("api_key" = [])),
+    security(("api_key" = []), ("checker" = [])),
     params(("node" = Option<String>, Query, description = "The node that is probed: a broker that does not hold it hands the request on to the one that does.")),
     request_body = CreateProbe,
     responses(
@@ -111,7 +111,7 @@ pub(super) async fn create_probe(
 /// A step of a probe: the checker's message to the node, and the node's answer.
 #[utoipa::path(
     post, path = "/v1/probes/{probe}/{step}", tag = "probes",
-    security(("api_key" = [])),
+    security(("api_key" = []), ("checker" = [])),
     params(("probe" = String, Path, description = "The probe."),
            ("step" = String, Path,
             description = "`begin`, `fill`, `matrix`, `frames`, `reads`, `open` or `sign`, in this order (docs/proof.md)."),
@@ -159,7 +159,7 @@ pub(super) async fn take_step(
 /// Ends a probe: the node gives up what it computes for it.
 #[utoipa::path(
     delete, path = "/v1/probes/{probe}", tag = "probes",
-    security(("api_key" = [])),
+    security(("api_key" = []), ("checker" = [])),
     params(("probe" = String, Path, description = "The probe."),
            ("node" = Option<String>, Query, description = "The node that is probed: a broker that does not hold it hands the request on to the one that does.")),
     responses(
@@ -239,8 +239,7 @@ impl Api {
         let Some(checks) = &self.checks else {
             return Ok(Reason::Own);
         };
-        let checker = checks.checker_of(&caller.user).await;
-        let Some(checker) = checker.map_err(|e| store_failed(&e))? else {
+        let Some(checker) = self.checker_if_any(caller).await? else {
             return Ok(Reason::Own);
         };
         let now_ms = self.clock.unix_ms();

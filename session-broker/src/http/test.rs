@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 87] = [
+const PATHS: [(&str, &[&str]); 88] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/log/checkpoint", &["get"]),
@@ -24,6 +24,7 @@ const PATHS: [(&str, &[&str]); 87] = [
     ("/v1/checkers/me", &["get"]),
     ("/v1/checkers/me/account", &["get"]),
     ("/v1/checkers/me/assignments", &["get"]),
+    ("/v1/checkers/me/certificate", &["post"]),
     ("/v1/checkers/me/instance", &["delete"]),
     ("/v1/checkers/me/reports", &["post"]),
     ("/v1/checkers/{checker}", &["delete"]),

@@ -3,10 +3,11 @@
 
 use crate::edge::Edge;
 use crate::http::{Answer, Client};
-use crate::isolation::bearer;
 use crate::node_keys::claim;
 use crate::receipts::Trust;
 use crate::rig::{Rig, eventually};
+use nearlight_kit::clock::WallClock;
+use nearlight_kit::pki::{Credentials, PendingKey};
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::beacon::chain;
 use nearlight_proof::encoding::{array_from_hex, hex};
@@ -22,14 +23,20 @@ use nearlight_proof::receipt::directory::Role;
 use nearlight_proof::receipt::predicate::{Elapsed, Sizes};
 use nearlight_proof::receipt::statement::Countersign;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
 
 const ENVELOPE: (&str, &str) = ("content-type", "application/vnd.dsse.envelope.v1+json");
 
-/// A checker of the test: its key, and its API key's client.
+/// A checker of the test: its key, and the client that shows its certificate.
 pub(crate) struct Member {
     pub(crate) key: SecretKey,
     pub(crate) client: Client,
-    instance: String,
+    pub(crate) instance: String,
+    /// Where its certificate is, as `checker`.
+    pub(crate) pki: Arc<TempDir>,
 }
 
 impl Member {
@@ -44,7 +51,7 @@ impl Member {
         mine.json()["assignments"].as_array().unwrap().clone()
     }
 
-    async fn assignments(&self) -> Answer {
+    pub(crate) async fn assignments(&self) -> Answer {
         let path = format!("/v1/checkers/me/assignments?instance={}", self.instance);
         self.client.get(&path).await
     }
@@ -129,32 +136,65 @@ impl Member {
     }
 }
 
-async fn admit(rig: &Rig, operator: &str, licence: Option<&str>) -> String {
+pub(crate) async fn admit(admin: &Client, operator: &str, licence: Option<&str>) -> String {
     let wanted = json!({ "operator": operator, "licence": licence });
-    let made = rig.admin().post_json("/v1/checker-tokens", &wanted).await;
+    let made = admin.post_json("/v1/checker-tokens", &wanted).await;
     assert_eq!(made.status, 201, "{made:?}");
     made.at("/token")
 }
 
+/// What a checker sends to come in, and the key that it is to be certified for.
+pub(crate) fn asks_with(token: &str, key: &SecretKey) -> (Value, PendingKey) {
+    let pending = PendingKey::generate().unwrap();
+    let request = pending.request().unwrap();
+    let asked = json!({
+        "token": token, "key": hex(key.public().as_bytes()), "request": request,
+        "signature": hex(&key.sign(&join(token, &key.public(), &request))),
+    });
+    (asked, pending)
+}
+
 fn asks(token: &str, key: &SecretKey) -> Value {
-    json!({
-        "token": token, "key": hex(key.public().as_bytes()),
-        "signature": hex(&key.sign(&join(token, &key.public()))),
-    })
+    asks_with(token, key).0
+}
+
+/// Keeps what a checker was given, as it would.
+pub(crate) fn keep(pki: &Path, given: &Value, pending: &PendingKey) {
+    let text = |name: &str| given[name].as_str().unwrap().to_owned();
+    let issued = pending.accept(&text("certificate"), &text("ca"), &WallClock::system());
+    issued.unwrap().save(pki, "checker").unwrap();
+}
+
+/// Whoever shows what is kept there as `name`.
+pub(crate) fn certified(pki: &Path, name: &str, at: SocketAddr, wall: &WallClock) -> Client {
+    let shown = Credentials::load(pki, name).unwrap();
+    Client::certified(at, shown.client_config(wall).unwrap())
 }
 
 pub(crate) async fn member(rig: &Rig, n: u8, operator: &str) -> Member {
+    let at = rig.broker.node_listen;
+    member_at(&rig.admin(), (&rig.nobody(), at), n, operator).await
+}
+
+/// The same at any broker: `nobody` of its public listener, and where its listener for nodes is.
+pub(crate) async fn member_at(
+    admin: &Client,
+    (nobody, at): (&Client, SocketAddr),
+    n: u8,
+    operator: &str,
+) -> Member {
     let key = SecretKey::from_seed(&[n; 32]);
-    let token = admit(rig, operator, None).await;
-    let joined = rig
-        .nobody()
-        .post_json("/v1/checkers", &asks(&token, &key))
-        .await;
+    let token = admit(admin, operator, None).await;
+    let (asked, pending) = asks_with(&token, &key);
+    let joined = nobody.post_json("/v1/checkers", &asked).await;
     assert_eq!(joined.status, 201, "{joined:?}");
+    let pki = tempfile::tempdir().unwrap();
+    keep(pki.path(), &joined.json()["certificate"], &pending);
     Member {
-        client: bearer(rig, &joined.at("/secret")),
+        client: certified(pki.path(), "checker", at, &WallClock::system()),
         key,
         instance: format!("copy-of-the-test-{n}"),
+        pki: Arc::new(pki),
     }
 }
 
@@ -218,7 +258,7 @@ pub(crate) async fn rows(rig: &Rig, round: u64) -> Value {
 async fn a_token_lets_one_key_in_that_its_bearer_has() {
     let rig = rig(60, 900).await;
     let key = SecretKey::from_seed(&[1; 32]);
-    let token = admit(&rig, "west", None).await;
+    let token = admit(&rig.admin(), "west", None).await;
     let mut forged = asks(&token, &key);
     forged["key"] = json!(hex(SecretKey::from_seed(&[2; 32]).public().as_bytes()));
     let nobody = rig.nobody();
@@ -239,14 +279,16 @@ async fn a_token_lets_one_key_in_that_its_bearer_has() {
         .post_json("/v1/checkers", &asks(&token, &other))
         .await;
     second.refused(401, "join-token-invalid");
-    // The answer was lost: the same key with the same token has a new API key, and the first is void.
-    let again = nobody.post_json("/v1/checkers", &asks(&token, &key)).await;
+    // The answer was lost: the same key with the same token has a new certificate.
+    let (asked, pending) = asks_with(&token, &key);
+    let again = nobody.post_json("/v1/checkers", &asked).await;
     assert_eq!(again.status, 201, "{again:?}");
-    let me = bearer(&rig, &again.at("/secret"))
-        .get("/v1/checkers/me")
-        .await;
+    let pki = tempfile::tempdir().unwrap();
+    keep(pki.path(), &again.json()["certificate"], &pending);
+    let me = certified(pki.path(), "checker", rig.broker.node_listen, &rig.wall);
+    let shown = me.get("/v1/checkers/me").await;
     assert_eq!(
-        (me.status, me.at("/checker/operator").as_str()),
+        (shown.status, shown.at("/checker/operator").as_str()),
         (200, "west")
     );
 
@@ -266,15 +308,7 @@ async fn a_token_lets_one_key_in_that_its_bearer_has() {
     let logged = nobody.get(&format!("/v1/receipts?leaf={leaf}")).await;
     assert_eq!(logged.at("/receipts/0/kind"), "chain/v1");
 
-    // A checker may probe, and nothing else; who is none has no assignments.
-    let me = bearer(&rig, &again.at("/secret"));
-    let wanted = json!({ "operator": "x" });
-    me.post_json("/v1/checker-tokens", &wanted)
-        .await
-        .refused(403, "forbidden");
-    me.post_json("/v1/join-tokens", &json!({}))
-        .await
-        .refused(403, "forbidden");
+    // Who is none has no assignments.
     rig.admin()
         .get("/v1/checkers/me")
         .await
@@ -288,11 +322,11 @@ async fn a_token_lets_one_key_in_that_its_bearer_has() {
             .status,
         204
     );
-    eventually("its API key to be void", || async {
+    eventually("its certificate to be void", || async {
         me.get("/v1/checkers/me").await.status == 401
     })
     .await;
-    let back = asks(&admit(&rig, "west", None).await, &key);
+    let back = asks(&admit(&rig.admin(), "west", None).await, &key);
     nobody
         .post_json("/v1/checkers", &back)
         .await
@@ -311,7 +345,7 @@ async fn a_licence_is_delegated_by_its_owner_and_taken_back_with_its_checkers() 
     assert_eq!(given.status, 201, "{given:?}");
     let licence = given.at("/id");
     assert_eq!(licence, owner.public().id().to_string());
-    let token = admit(&rig, "west", Some(&licence)).await;
+    let token = admit(&rig.admin(), "west", Some(&licence)).await;
     let now_s = nearlight_kit::clock::unix_ms() / 1000;
     let nobody = rig.nobody();
     let with = |delegation: Delegation| {

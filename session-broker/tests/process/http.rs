@@ -1,11 +1,15 @@
 //! A small HTTP/1.1 client that shows exactly what is on the wire, and sends what a browser would
 //! not.
 
+use nearlight_kit::enrol::broker_name;
+use rustls::ClientConfig;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// Every wait of a test ends; this long is a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,6 +20,8 @@ pub(crate) struct Client {
     pub(crate) at: SocketAddr,
     /// Sent with every request.
     pub(crate) headers: Vec<(String, String)>,
+    /// A certificate that it shows, on a listener for those that have one.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// An answer.
@@ -31,6 +37,17 @@ impl Client {
         Self {
             at,
             headers: Vec::new(),
+            tls: None,
+        }
+    }
+
+    /// Whoever has a certificate, where that is asked for.
+    #[allow(dead_code, reason = "for tests of checkers")]
+    pub(crate) fn certified(at: SocketAddr, tls: Arc<ClientConfig>) -> Self {
+        let by_name = Self::nobody(at).with("host", "nearlight-broker");
+        Self {
+            tls: Some(tls),
+            ..by_name
         }
     }
 
@@ -106,6 +123,10 @@ impl Client {
         body: &str,
     ) -> Answer {
         let exchange = async {
+            if let Some(tls) = &self.tls {
+                let request = self.head(method, path, headers, body);
+                return Answer::parse(&over_tls(self.at, tls.clone(), &request).await);
+            }
             let mut tcp = self.open(method, path, headers, body).await;
             let mut bytes = Vec::new();
             // The broker may close before it has read an oversized body; the answer counts.
@@ -168,6 +189,17 @@ impl Client {
             lines: BufReader::new(tcp),
         }
     }
+}
+
+/// What comes to a request on a connection with a certificate; nothing where the connection does not come about.
+async fn over_tls(at: SocketAddr, tls: Arc<ClientConfig>, request: &str) -> Vec<u8> {
+    let tcp = TcpStream::connect(at).await.unwrap();
+    let mut bytes = Vec::new();
+    if let Ok(mut socket) = TlsConnector::from(tls).connect(broker_name(), tcp).await {
+        let _ = socket.write_all(request.as_bytes()).await;
+        let _ = socket.read_to_end(&mut bytes).await;
+    }
+    bytes
 }
 
 impl Answer {

@@ -10,6 +10,7 @@ mod attach;
 mod backups;
 mod beacon;
 mod brokers;
+mod certified;
 mod checkers;
 mod edge;
 mod edges;

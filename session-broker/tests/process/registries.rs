@@ -139,7 +139,7 @@ pub(crate) async fn log_in(client: &Client, at: SocketAddr, password: &str) -> A
 pub(crate) async fn rig_for(registry: &Registry) -> (Rig, Edge) {
     let at = registry.at.to_string();
     let rig = Rig::start_with(|config| config.private_registries = vec![at]).await;
-    let edge = edge(&rig, 4).await;
+    let edge = Box::pin(edge(&rig, 4)).await;
     (rig, edge)
 }
 
@@ -224,7 +224,10 @@ async fn a_credential_goes_with_its_job_through_a_restart_of_the_broker() {
     };
     registry.image("team/server", "2", "{}").await;
     let at = registry.at.to_string();
-    let rig = Rig::start_with(|config| config.private_registries = vec![at]).await;
+    let rig = Box::pin(Rig::start_with(|config| {
+        config.private_registries = vec![at]
+    }))
+    .await;
     let (_, _, client) = tenant(&rig, "a").await;
     assert_eq!(log_in(&client, registry.at, PASSWORD).await.status, 204);
     let tagged = format!("{}/team/server:2", registry.at);

@@ -195,6 +195,16 @@ impl Shared {
         (a, b)
     }
 
+    /// The same, which keep a log of receipts together.
+    pub(crate) async fn two_with_a_log(&self) -> (Program, Program) {
+        let log = self.dir.path().join("log");
+        let more = format!("[log]\ndir = \"{}\"\n", log.display());
+        let by = async |name: &str| self.broker_with(name, &self.postgres.url, &more).await;
+        let (a, b) = (by("a").await, by("b").await);
+        met(&[&a, &b]).await;
+        (a, b)
+    }
+
     /// The same, of which none takes over from the other within a test.
     pub(crate) async fn two_that_wait(&self) -> (Program, Program) {
         let by = async |name: &str| self.broker_of(name, &self.postgres.url, 120, "").await;

@@ -180,6 +180,25 @@ class CheckerAgreement(TypedDict):
     """
 
 
+class CheckerCertificate(TypedDict):
+    """
+    What a checker shows in TLS, and where.
+    """
+
+    addresses: list[str]
+    """
+    Where the listener is that takes it, each as `HOST:PORT`. They lead to the same network.
+    """
+    ca: str
+    """
+    The CA certificates to believe, PEM.
+    """
+    certificate: str
+    """
+    Its certificate, PEM. It holds for a day.
+    """
+
+
 class CheckerList(TypedDict):
     """
     `GET /v1/checkers`.
@@ -786,6 +805,10 @@ class JoinChecker(TypedDict, closed=True):
     """
     Its key.
     """
+    request: str
+    """
+    A PKCS #10 request in PEM, of a key for TLS alone. Only that key counts.
+    """
     signature: str
     """
     Its signature over what `core/proof` has as `membership::join`, 128 hex digits.
@@ -1300,6 +1323,17 @@ class RegistryLogin(TypedDict, closed=True):
     username: str
     """
     Who logs in.
+    """
+
+
+class RenewChecker(TypedDict, closed=True):
+    """
+    `POST /v1/checkers/me/certificate`: the next certificate.
+    """
+
+    request: str
+    """
+    A PKCS #10 request in PEM. Only its key counts.
     """
 
 
@@ -2572,6 +2606,10 @@ class JoinedChecker(TypedDict):
     A checker that came in.
     """
 
+    certificate: CheckerCertificate
+    """
+    What it shows from now on.
+    """
     chain: Chain
     """
     The chain of rounds.
@@ -2587,10 +2625,6 @@ class JoinedChecker(TypedDict):
     operator: str
     """
     Who runs it.
-    """
-    secret: str
-    """
-    Its API key: scope `nodes:probe` and nothing else. It is told this once.
     """
 
 

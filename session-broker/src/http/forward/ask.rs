@@ -2,9 +2,10 @@
 //!
 //! **What it does not know:** who holds what, whether anybody is asked again.
 
+use super::super::caller::Certified;
 use super::super::duties::ALIVE_WITHIN;
 use super::super::serve::Peer;
-use super::{CLIENT, Region};
+use super::{CHECKER, CLIENT, Region};
 use crate::ledger::BrokerId;
 use crate::peers::{AT_HAND, AWAITED, PeerError};
 use crate::probes::STEP_WITHIN;
@@ -42,7 +43,7 @@ impl Region {
         let way = self.peers.way(holder).ok_or(Unreachable::Gone)?;
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = head.method.clone();
-        *request.headers_mut() = as_handed_on(head.headers.clone(), from);
+        *request.headers_mut() = as_handed_on(head.headers.clone(), from, head.extensions.get());
         let within = awaited(head.uri.path());
         let path = head.uri.path_and_query();
         let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);
@@ -87,7 +88,7 @@ pub(super) fn is_repeatable(method: &Method, path: &str) -> bool {
 }
 
 /// A caller's headers as a peer gets them: a word of ours in them is ours, for the peer believes it.
-fn as_handed_on(mut headers: HeaderMap, from: Peer) -> HeaderMap {
+fn as_handed_on(mut headers: HeaderMap, from: Peer, checker: Option<&Certified>) -> HeaderMap {
     strip_connection(&mut headers);
     strip_ours(&mut headers);
     HOP_BY_HOP.iter().for_each(|name| {
@@ -95,6 +96,11 @@ fn as_handed_on(mut headers: HeaderMap, from: Peer) -> HeaderMap {
     });
     if let Ok(client) = HeaderValue::from_str(&from.0.to_string()) {
         headers.insert(CLIENT, client);
+    }
+    if let Some(Certified(name)) = checker
+        && let Ok(name) = HeaderValue::from_str(&name.to_string())
+    {
+        headers.insert(CHECKER, name);
     }
     if let Ok(id) = HeaderValue::from_str(current_request().as_str()) {
         headers.insert(REQUEST_ID_HEADER, id);
@@ -127,6 +133,8 @@ impl Unreachable {
 #[cfg(test)]
 mod test {
     use super::*;
+    use nearlight_kit::pki::CheckerName;
+    use nearlight_protocol::id::KeyId;
 
     #[test]
     fn a_caller_says_nothing_in_our_name_to_a_peer() {
@@ -135,6 +143,7 @@ mod test {
             ("x-nearlight-endpoint", "ses_01 web"),
             ("x-nearlight-client", "192.0.2.9:1"),
             ("x-nearlight-session", "ses_01"),
+            ("x-nearlight-checker", "another"),
             ("connection", "x-hop"),
             ("x-hop", "1"),
             ("te", "trailers"),
@@ -144,7 +153,8 @@ mod test {
             headers.append(name, HeaderValue::from_static(value));
         }
         let from = Peer("192.0.2.1:7".parse().unwrap());
-        let headers = as_handed_on(headers, from);
+        let forged = headers.clone();
+        let headers = as_handed_on(headers, from, None);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         let id = REQUEST_ID_HEADER;
@@ -152,6 +162,11 @@ mod test {
         expected.sort_unstable();
         assert_eq!(names, expected);
         assert_eq!(headers[CLIENT], "192.0.2.1:7");
+        let account = KeyId::from_parts(1, [0; 10]);
+        let name = CheckerName::new(&"ab".repeat(32), account).unwrap();
+        let certified = Certified(name.clone());
+        let headers = as_handed_on(forged, from, Some(&certified));
+        assert_eq!(headers[CHECKER], name.to_string());
     }
 
     #[test]

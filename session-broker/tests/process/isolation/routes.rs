@@ -36,11 +36,19 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
     (
         "post",
         "/v1/checkers",
-        LikeAbsent(JSON, r#"{"token":"nlc_guessed","key":"x","signature":"x"}"#),
+        LikeAbsent(
+            JSON,
+            r#"{"token":"nlc_guessed","key":"x","signature":"x","request":"x"}"#,
+        ),
     ),
     ("get", "/v1/checkers/me", AdminOnly(JSON, "")),
     ("get", "/v1/checkers/me/account", AdminOnly(JSON, "")),
     ("get", "/v1/checkers/me/assignments", AdminOnly(JSON, "")),
+    (
+        "post",
+        "/v1/checkers/me/certificate",
+        AdminOnly(JSON, r#"{"request":"x"}"#),
+    ),
     ("delete", "/v1/checkers/me/instance", AdminOnly(JSON, "")),
     (
         "post",
