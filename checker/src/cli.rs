@@ -153,7 +153,8 @@ pub struct RunCommand {
     /// With --once: where the receipt is written.
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Gigabytes that it may send and receive in a month: past them nothing is probed, and that is reported.
+    /// Gigabytes that it may send and receive in a month: past them nothing that is assigned is done, and that is reported. Asking
+    /// what is due and cosigning the log go on, and are counted.
     #[arg(long, conflicts_with = "once")]
     pub max_gb_month: Option<u64>,
     /// Play no streams, though the program `checker-play` is beside this one: only the other duties are assigned then.

@@ -1,6 +1,8 @@
 //! How much this checker has sent and received in this month, counted on disk.
 //!
-//! What a crash loses is what one assignment took. Bodies are counted, not the headers around them.
+//! What a crash loses is what one assignment took. Bodies are counted, not the headers around them. Past its limit a checker
+//! does nothing that is assigned to it; that it asks what is due, and cosigns the log, goes on and is counted: a log that waits
+//! for its line would show no head.
 
 use crate::failure::Failure;
 use nearlight_kit::files::write_atomic;

@@ -8,6 +8,7 @@ use super::{Runner, lock, missed};
 use crate::broker::Refused;
 use crate::failure::Failure;
 use crate::probe::unreachable;
+use nearlight_kit::clock::unix_ms;
 use nearlight_proof::encoding::{array_from_hex, hex};
 use nearlight_proof::key::{KeyId, PublicKey};
 use nearlight_proof::porc::alive::{Challenge, message};
@@ -29,6 +30,9 @@ impl Runner {
     }
 
     fn ask(&self, duty: &Duty, class: &str) -> Result<Outcome, String> {
+        if let Some(why) = lock(&self.traffic).is_over(unix_ms() / 1000) {
+            return Err(why);
+        }
         let of = &duty.assignment;
         let (beacon, key) = self.checked(duty)?;
         let nonce: [u8; 32] = rand::random();

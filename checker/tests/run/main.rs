@@ -15,6 +15,7 @@ mod private_ca;
 mod probes;
 mod scripted;
 mod streams;
+mod traffic;
 mod witness;
 
 use scripted::{Asked, Member, Scripted, duty, problem, reports};

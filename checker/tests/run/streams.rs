@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-fn stream(round: u64) -> Value {
+pub(crate) fn stream(round: u64) -> Value {
     let mut duty = duty(round);
     duty["duty"] = json!("stream");
     duty["app"] = json!("calibrate");
@@ -18,7 +18,7 @@ fn stream(round: u64) -> Value {
 }
 
 /// A copy of the checker in a directory of its own, with such a program beside it.
-fn beside(dir: &Path, script: &str) -> PathBuf {
+pub(crate) fn beside(dir: &Path, script: &str) -> PathBuf {
     let checker = dir.join("checker");
     std::fs::copy(PROGRAM, &checker).unwrap();
     let player = dir.join("checker-play");

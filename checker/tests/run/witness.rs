@@ -33,11 +33,11 @@ pub(crate) struct Log {
     /// Whole heads that it handed in.
     told: Vec<Checkpoint>,
     /// Questions for a head.
-    looks: usize,
+    pub(crate) looks: usize,
 }
 
 impl Log {
-    fn new(witness: VerifierKey, leaves: Vec<Hash>) -> Self {
+    pub(crate) fn new(witness: VerifierKey, leaves: Vec<Hash>) -> Self {
         Self {
             leaves,
             witness,
@@ -131,7 +131,7 @@ impl Log {
         }
     }
 
-    fn largest(&self) -> u64 {
+    pub(crate) fn largest(&self) -> u64 {
         self.cosigned
             .iter()
             .map(|head| head.size)
@@ -140,7 +140,7 @@ impl Log {
     }
 }
 
-fn leaves(of: &str, count: usize) -> Vec<Hash> {
+pub(crate) fn leaves(of: &str, count: usize) -> Vec<Hash> {
     let one = |n: usize| leaf(format!("{of} {n}").as_bytes());
     (0..count).map(one).collect()
 }
@@ -152,7 +152,7 @@ fn forked(one: &[Hash], at: usize, other: &[Hash]) -> Vec<Hash> {
 
 impl Scripted {
     /// Changes the log, and what the log is asked from then on.
-    fn log(&self, change: impl FnOnce(&mut Log)) {
+    pub(crate) fn log(&self, change: impl FnOnce(&mut Log)) {
         self.change(|script| {
             let log = script.log.as_mut().unwrap();
             log.looks = 0;
@@ -161,7 +161,7 @@ impl Scripted {
     }
 
     /// Waits until it is so of the log.
-    fn until_log(&self, what: &str, is: impl Fn(&Log) -> bool) {
+    pub(crate) fn until_log(&self, what: &str, is: impl Fn(&Log) -> bool) {
         let held = self.script.0.lock().unwrap();
         let waits = |script: &mut crate::scripted::Script| !is(script.log.as_ref().unwrap());
         let waited = self
@@ -177,7 +177,7 @@ impl Scripted {
     }
 }
 
-fn key_of(data: &Path) -> VerifierKey {
+pub(crate) fn key_of(data: &Path) -> VerifierKey {
     VerifierKey::parse(done(data, &["witness", "--key"]).trim()).unwrap()
 }
 
