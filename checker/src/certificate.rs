@@ -80,7 +80,8 @@ fn save(data: &Path, issued: &Issued) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::NoCertificate`], [`Failure::Certificate`].
 pub fn load(data: &Path) -> Result<Credentials, Failure> {
-    if !dir(data).join("ca.pem").exists() {
+    // What is written last.
+    if !dir(data).join("checker.pem").exists() {
         return Err(Failure::NoCertificate(data.to_owned()));
     }
     Credentials::load(&dir(data), NAME).map_err(unusable)

@@ -186,8 +186,9 @@ pub fn join_by(
     };
     network.anchor()?;
     let key_id = public.id().to_string();
-    certificate::keep(data, &pending, &joined.certificate, &key_id)?;
+    // The certificate last: without it the checker is not in, and joins again.
     network.save(data)?;
+    certificate::keep(data, &pending, &joined.certificate, &key_id)?;
     Ok(network)
 }
 

@@ -321,7 +321,7 @@ fn checkers_run_beside_the_node_and_stop_before_it() {
         fs::write(dir.join("checker.key"), "").unwrap();
         fs::write(dir.join("network.json"), "{}").unwrap();
         fs::create_dir(dir.join("tls")).unwrap();
-        fs::write(dir.join("tls/ca.pem"), "").unwrap();
+        fs::write(dir.join("tls/checker.pem"), "").unwrap();
     }
     let log = machine.path("log").display().to_string();
     machine.program(

@@ -228,7 +228,10 @@ impl Registrar {
     ) -> Result<Renewed, EnrolError> {
         let request = SigningRequest::parse(request)?;
         let account = self.ledger.credential(certified_hash(&name.account));
-        account.await?.ok_or(EnrolError::ShutOut)?;
+        let now_ms = self.ca.clock().unix_ms();
+        let account = account.await?;
+        let holds = account.filter(|who| who.expires_ms.is_none_or(|end_ms| end_ms > now_ms));
+        holds.ok_or(EnrolError::ShutOut)?;
         tracing::info!(
             checker = name.key_id(),
             "a checker renews a certificate that is over"

@@ -121,7 +121,7 @@ impl Site {
             if !dir.join("checker.key").exists() {
                 self.run(dir, &["init"])?;
             }
-            let kept = ["network.json", "tls/ca.pem"];
+            let kept = ["network.json", "tls/checker.pem"];
             if !kept.iter().all(|name| dir.join(name).exists()) {
                 let token = self.admit(n)?;
                 self.run(dir, &["join", &self.url, "--token", &token])?;

@@ -247,6 +247,11 @@ pub(super) async fn rotate_key(
              cannot be said here. Rotate it once all brokers run the version that made it, or make a new key.",
         ));
     }
+    if key.prefix.is_empty() {
+        return Err(forbidden(
+            "The key is a checker's account, which has no secret: its checker shows a certificate.",
+        ));
+    }
     let overlap_s = body.overlap_s.unwrap_or(OVERLAP_S);
     if overlap_s > KEY_OVERLAP_S_MAX {
         return Err(bad_request(format!(

@@ -131,6 +131,7 @@ pub(super) async fn take_step(
     request: Request,
 ) -> Result<Response<Body>, Refusal> {
     caller.check(Permission::ProbeNodes)?;
+    api.checker_if_any(&caller).await?;
     let probes = api.inside.tunnels().probes();
     let step = Step::of(&step).ok_or_else(|| not_found("step"))?;
     let place = probes.of(&probe, &caller.user, Instant::now());
@@ -174,6 +175,7 @@ pub(super) async fn end_probe(
     ProbePath(probe): ProbePath,
 ) -> Result<StatusCode, Refusal> {
     caller.check(Permission::ProbeNodes)?;
+    api.checker_if_any(&caller).await?;
     let probes = api.inside.tunnels().probes();
     let place = probes.of(&probe, &caller.user, Instant::now());
     place.ok_or_else(|| not_found("probe"))?;
