@@ -53,7 +53,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nearlight-sound", &[]),
     (
         "edge-worker",
-        &["nearlight-kit", "nearlight-protocol", "nearlight-sound"],
+        &[
+            "nearlight-kit",
+            "nearlight-protocol",
+            "nearlight-sound",
+            "nearlight-stream",
+        ],
     ),
     (
         "checker",

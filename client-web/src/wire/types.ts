@@ -840,7 +840,11 @@ repair: Repair,
  * The most that the operator lets the session take of any path, headers and repair included, kbit/s; nodes of
  * before do not say.
  */
-kbps_max?: number, };
+kbps_max?: number, 
+/**
+ * Whether pictures carry the session's marker; nodes of before do not say, and theirs carry none.
+ */
+marked?: boolean, };
 
 export type LimitedBy = "nothing" | "capacity" | "loss" | "uplink" | "node" | "player" | "operator";
 

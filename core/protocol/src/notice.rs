@@ -125,6 +125,10 @@ pub struct StreamState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub kbps_max: Option<u32>,
+    /// Whether pictures carry the session's marker; nodes of before do not say, and theirs carry none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub marked: Option<bool>,
 }
 
 /// What keeps the picture from being better.

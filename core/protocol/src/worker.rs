@@ -22,6 +22,7 @@
 use crate::api::EndReason;
 use crate::app::DisplayMode;
 use crate::bytes::Reader;
+use crate::id::SessionId;
 use crate::limits::{NOTICE_BYTES_MAX, WORKER_FRAME_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -105,6 +106,9 @@ pub struct Attach {
     /// The display that the player's screen wants, or `None` to leave it as it is.
     #[serde(default)]
     pub display: Option<DisplayMode>,
+    /// Whose marker pictures carry; agents of before do not say, and pictures carry none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
 }
 
 /// What the encoder is to make of the display: the ladder's rung and the bit rate. Changes are
@@ -229,6 +233,9 @@ pub struct Counters {
     /// How the newest picture reached the encoder.
     #[serde(default)]
     pub pictures: PicturePath,
+    /// Whether it carries the session's marker, if it is large enough for one.
+    #[serde(default)]
+    pub marked: bool,
 }
 
 /// The way of a picture from the app to the encoder, the cheapest last.

@@ -10,6 +10,8 @@ use crate::encode::picture::{Order, Pictures};
 use crate::encode::pipeline::{Output, Pipeline};
 use crate::encode::probe;
 use anyhow::{Context, bail};
+use nearlight_protocol::id::SessionId;
+use nearlight_stream::marker::{Key, Pen};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 use std::path::Path;
@@ -143,6 +145,7 @@ fn measure(
     count: u32,
 ) -> anyhow::Result<(Vec<Sample>, f64)> {
     let shape = pictures.shape();
+    let mut pen = Pen::new(Key::of(&SessionId::from_parts(0, [0; 10])));
     let interval_us = 1_000_000 / u64::from(shape.hz);
     let first_us = mono_us() + interval_us;
     let mut samples = Vec::with_capacity(count as usize);
@@ -156,8 +159,9 @@ fn measure(
         }
         let mut canvas = pictures.canvas()?;
         canvas.draw(frame, shape.width * 4, Order::Bgrx)?;
+        let picture = canvas.finish(Some(&mut pen), start_us)?;
         let converted_us = mono_us();
-        if !pipeline.push(&canvas.finish(), start_us) {
+        if !pipeline.push(&picture, start_us) {
             bail!("the encoder takes no picture");
         }
         match told.recv_timeout(crate::limits::ENCODE_MAX) {

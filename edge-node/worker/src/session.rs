@@ -342,6 +342,7 @@ impl Session {
             encoded_height: shape.height,
             fps_max,
             pictures: self.desktop.picture_path(),
+            marked: self.desktop.is_marked(),
         }
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn record() -> Result<Vec<Unit>> {
         codec: VideoCodec::H264,
         target: Target::full(KBPS),
         display: None,
+        session: None,
     };
     say(&agent, &ToWorker::Attach(attach))?;
     let _app = app(&sockets, dir.path())?;

@@ -22,6 +22,7 @@ fn every_message_round_trips() {
             codec: VideoCodec::H264,
             target: Target::full(8000),
             display: None,
+            session: Some("ses_01kb3x9ktv7q2m5d8r4w6y0zab".parse().unwrap()),
         }),
         ToWorker::Detach,
         ToWorker::Input {

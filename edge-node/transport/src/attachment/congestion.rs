@@ -322,7 +322,7 @@ impl Flow {
         }
     }
 
-    /// The state of the stream for the player; the picture's sides and the encoder are the
+    /// The state of the stream for the player; the picture's sides, its marker and the encoder are the
     /// worker's to tell.
     pub(crate) fn state(&self, repair: Repair) -> StreamState {
         let target = self.ladder.given().unwrap_or(Target::full(0));
@@ -349,6 +349,7 @@ impl Flow {
             },
             repair,
             kbps_max: Some(wire_kbps(most)),
+            marked: None,
         }
     }
 }

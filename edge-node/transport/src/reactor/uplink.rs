@@ -136,6 +136,7 @@ fn complete(mut stream: StreamState, session: &Session) -> StreamState {
         stream.fps_max = now.fps_max;
     }
     stream.encoder.clone_from(&now.encoder);
+    stream.marked = Some(now.marked);
     let unbound = matches!(stream.limited_by, LimitedBy::Nothing | LimitedBy::Operator);
     if unbound && is_behind(&session.told, now) {
         stream.limited_by = LimitedBy::Node;

@@ -91,6 +91,7 @@ impl Reactor {
             codec,
             target,
             display: None,
+            session: Some(session.id.clone()),
         };
         self.tell_worker(key, &ToWorker::Attach(attach));
     }

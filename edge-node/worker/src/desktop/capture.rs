@@ -29,7 +29,9 @@ use crate::encode::{Feed, Origin, Stamp};
 use crate::ledger::{Commit, Ledger};
 use crate::limits::REDRAW_WAIT;
 use crate::pace::Verdict;
+use nearlight_protocol::id::SessionId;
 use nearlight_protocol::worker::{DropReason, PicturePath, Target};
+use nearlight_stream::marker::{Key, Pen};
 use smithay::backend::renderer::utils::{RendererSurfaceState, with_renderer_surface_state};
 use smithay::reexports::wayland_server::protocol::wl_shm::Format;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -49,6 +51,8 @@ pub struct Capture {
     newest: Option<u32>,
     waiting: Option<Waiting>,
     record: Option<(PathBuf, u32)>,
+    /// Draws the session's marker into pictures in memory.
+    pen: Option<Pen>,
     /// That of the newest picture.
     way: Option<Way>,
     /// Those that the log has.
@@ -111,6 +115,7 @@ impl Capture {
             newest: None,
             waiting: None,
             record,
+            pen: None,
             way: None,
             told: Vec::new(),
         })
@@ -124,6 +129,11 @@ impl Capture {
     /// The way of the newest picture to the encoder.
     pub(crate) fn path(&self) -> PicturePath {
         self.way.map(Way::path).unwrap_or_default()
+    }
+
+    /// Whether the newest picture carries the session's marker. One that stays on the GPU carries none.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.pen.is_some() && self.path() != PicturePath::ZeroCopy
     }
 
     /// Encoders take pictures from memory alone from now on.
@@ -175,8 +185,9 @@ impl Desktop {
         self.capture.newest.is_some()
     }
 
-    /// A viewer came: pictures are wanted, the current one at once.
-    pub fn watch(&mut self) {
+    /// A viewer came: pictures are wanted, with the marker of this session, the current one at once.
+    pub fn watch(&mut self, session: Option<&SessionId>) {
+        self.capture.pen = session.map(|session| Pen::new(Key::of(session)));
         self.capture.watching = true;
         self.redraw();
     }
@@ -202,7 +213,7 @@ impl Desktop {
             commit_us: mono_us(),
             ..Stamp::default()
         };
-        match self.draw() {
+        match self.draw(stamp.commit_us) {
             Ok(picture) => {
                 let stamp = Stamp {
                     captured_us: mono_us(),
@@ -281,7 +292,7 @@ impl Desktop {
     fn capture_now(&mut self, commit: Commit, stamp: Stamp) {
         let number = commit.number();
         self.capture.redraw_due_us = None;
-        match self.draw() {
+        match self.draw(stamp.commit_us) {
             Ok(picture) => {
                 let captured_us = mono_us();
                 let stamp = Stamp {
@@ -301,7 +312,7 @@ impl Desktop {
         }
     }
 
-    fn draw(&mut self) -> Result<Picture, DrawError> {
+    fn draw(&mut self, commit_us: u64) -> Result<Picture, DrawError> {
         let direct = self.scene.direct().filter(|surface| !is_on_gpu(surface));
         let has_gpu = self.painter.gpu().is_some();
         let way = Way::choose(self.capture.feed.form(), direct.is_some(), has_gpu);
@@ -309,9 +320,9 @@ impl Desktop {
         if let (Way::Copy, Some(surface)) = (way, direct) {
             let mut canvas = self.capture.pictures.canvas()?;
             draw_direct(&surface, &mut canvas, &mut self.capture.record)?;
-            return Ok(canvas.finish());
+            return Ok(canvas.finish(self.capture.pen.as_mut(), commit_us)?);
         }
-        let drawn = self.draw_scene(way);
+        let drawn = self.draw_scene(way, commit_us);
         match &drawn {
             Ok(_) => self.painter.drew(Ok(())),
             Err(DrawError::Gpu(error)) => self.painter.drew(Err(error)),
@@ -321,7 +332,7 @@ impl Desktop {
         drawn
     }
 
-    fn draw_scene(&mut self, way: Way) -> Result<Picture, DrawError> {
+    fn draw_scene(&mut self, way: Way, commit_us: u64) -> Result<Picture, DrawError> {
         let (scene, capture) = (&self.scene, &mut self.capture);
         let cut = Cut {
             display: (self.size.width, self.size.height),
@@ -333,7 +344,7 @@ impl Desktop {
                 let (pixels, stride) = compositor.draw(scene)?;
                 record_frame(&mut capture.record, pixels, stride, stride / 4);
                 canvas.draw(pixels, stride, Order::Bgrx)?;
-                Ok(canvas.finish())
+                Ok(canvas.finish(capture.pen.as_mut(), commit_us)?)
             }
             (Painter::Gpu { gpu, .. }, Way::HandOver(modifier)) => {
                 let elements = gpu.elements(scene);
@@ -345,7 +356,7 @@ impl Desktop {
                 gpu.read_back(&elements, cut, |pixels, stride| {
                     canvas.draw_scaled(pixels, stride, Order::Rgbx)
                 })??;
-                Ok(canvas.finish())
+                Ok(canvas.finish(capture.pen.as_mut(), commit_us)?)
             }
         }
     }

@@ -193,6 +193,11 @@ impl Desktop {
         self.capture.path()
     }
 
+    /// Whether the newest picture carries the session's marker, if it is large enough for one.
+    pub fn is_marked(&self) -> bool {
+        self.capture.is_marked()
+    }
+
     /// The display, and the frames a second that are encoded of it at most.
     pub fn display(&self) -> (DisplayMode, u32) {
         let DisplaySize { width, height, hz } = self.size;

@@ -236,6 +236,7 @@ impl Flow {
             running.force_key();
         }
         self.pts_us = (self.pts_us + 1).max(stamp.commit_us);
+        let picture = picture.shown_at(self.pts_us);
         if running.push(&picture, self.pts_us) {
             let origin = Some(origin);
             self.flying.push_back(Flying {

@@ -14,6 +14,7 @@ use gstreamer::glib;
 use gstreamer_allocators as gst_allocators;
 use gstreamer_allocators::prelude::*;
 use gstreamer_video as gst_video;
+use nearlight_stream::marker::Drawn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -91,6 +92,7 @@ pub struct Picture {
     pub(super) buffer: gst::Buffer,
     pub(super) form: Form,
     lease: Option<Lease>,
+    drawn: Option<Drawn>,
 }
 
 impl From<gst::Buffer> for Picture {
@@ -100,6 +102,7 @@ impl From<gst::Buffer> for Picture {
             buffer,
             form: Form::Memory,
             lease: None,
+            drawn: None,
         }
     }
 }
@@ -111,7 +114,33 @@ impl Picture {
             buffer,
             form: Form::Dmabuf { modifier },
             lease: Some(lease),
+            drawn: None,
         }
+    }
+
+    /// I420 in memory with this in it.
+    pub(super) fn marked(buffer: gst::Buffer, drawn: Option<Drawn>) -> Self {
+        Self {
+            drawn,
+            ..buffer.into()
+        }
+    }
+
+    /// The picture as it is shown at this time: what is shown again later has the later signs, in memory of its own, for
+    /// somebody may still read the picture. Seldom: a screen that stands still, a key frame.
+    pub(super) fn shown_at(mut self, commit_us: u64) -> Self {
+        let Some(drawn) = self.drawn.filter(|drawn| !drawn.is_of(commit_us)) else {
+            return self;
+        };
+        if let Ok(mut copy) = self.buffer.copy_deep() {
+            if let Some(fresh) = copy.get_mut()
+                && let Ok(mut map) = fresh.map_writable()
+            {
+                drawn.redraw(map.as_mut_slice(), commit_us);
+            }
+            self.buffer = copy;
+        }
+        self
     }
 
     /// A picture in memory with a lease on it, as one on the GPU has.

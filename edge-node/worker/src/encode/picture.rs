@@ -10,6 +10,7 @@ use super::scale::{STRIP_ROWS, Scale, Source, Strip};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
+use nearlight_stream::marker::{self, Pen};
 use std::ops::Range;
 use yuv::{
     BufferStoreMut, YuvConversionMode, YuvError, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
@@ -215,9 +216,37 @@ impl Canvas {
         )
     }
 
-    /// The finished picture.
-    pub fn finish(self) -> Picture {
+    /// The finished picture, of a commit at this time, with what `pen` draws.
+    ///
+    /// # Errors
+    /// [`PictureError::ReadOnly`] or [`PictureError::Pool`] if the buffer is not the canvas's own.
+    pub fn finish(
+        mut self,
+        pen: Option<&mut Pen>,
+        commit_us: u64,
+    ) -> Result<Picture, PictureError> {
+        let Some(pen) = pen else {
+            return Ok(self.buffer.into());
+        };
+        let buffer = self.buffer.get_mut().ok_or(PictureError::ReadOnly)?;
+        let mut map = buffer.map_writable()?;
+        let drawn = pen.draw(map.as_mut_slice(), luma(&self.layout), commit_us);
+        drop(map);
+        Ok(Picture::marked(self.buffer, drawn))
+    }
+
+    /// The finished picture without a marker.
+    pub fn plain(self) -> Picture {
         self.buffer.into()
+    }
+}
+
+/// The first plane, which begins where the buffer does.
+fn luma(layout: &gst_video::VideoInfo) -> marker::Shape {
+    marker::Shape {
+        width: layout.width() as usize,
+        height: layout.height() as usize,
+        stride: usize::try_from(layout.stride()[0]).unwrap_or(0),
     }
 }
 
@@ -277,7 +306,7 @@ mod test {
         let pixels: Vec<u8> = bgrx.iter().copied().cycle().take(66 * 64 * 4).collect();
         canvas.draw(&pixels, 66 * 4, order).unwrap();
         let (u, v) = (canvas.layout.offset()[1], canvas.layout.offset()[2]);
-        let buffer = canvas.finish().buffer;
+        let buffer = canvas.plain().buffer;
         let map = buffer.map_readable().unwrap();
         (map[0], map[u], map[v])
     }
@@ -338,7 +367,7 @@ mod test {
             let mut canvas = pictures.canvas().unwrap();
             canvas.draw(&pixels, 3200, Order::Bgrx).unwrap();
             let stride = canvas.layout.stride()[0] as usize;
-            let buffer = canvas.finish().buffer;
+            let buffer = canvas.plain().buffer;
             let map = buffer.map_readable().unwrap();
             for y in [0, shape.height as usize / 2, shape.height as usize - 1] {
                 let row = &map[y * stride..][..shape.width as usize];
@@ -357,7 +386,7 @@ mod test {
         gst::init().unwrap();
         let pictures = Pictures::new((64, 64), 100, 60).unwrap();
         let pool = pictures.pool.downgrade();
-        let held = pictures.canvas().unwrap().finish();
+        let held = pictures.canvas().unwrap().plain();
         drop(pictures);
         assert!(pool.upgrade().is_some());
         drop(held);

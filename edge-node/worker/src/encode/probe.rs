@@ -162,7 +162,7 @@ fn picture(pool: &Pictures, shift: u32) -> Result<Picture, String> {
     canvas
         .draw(&pixels, shape.width * 4, Order::Bgrx)
         .map_err(|e| e.to_string())?;
-    Ok(canvas.finish())
+    Ok(canvas.plain())
 }
 
 /// Whether an encoder makes a key frame of pictures on its GPU, two that differ, in time.

@@ -1,4 +1,13 @@
 mod closing;
+#[path = "../../tests/harness/decode.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "the harness of the test programs"
+)]
+mod decode;
+mod marker;
 
 use super::flow::Flying;
 use super::picture::{Order, Pictures};
@@ -87,7 +96,7 @@ impl Rig {
             ..Stamp::default()
         };
         self.feed
-            .submit(change(canvas.finish()), Origin::Commit(commit), stamp);
+            .submit(change(canvas.plain()), Origin::Commit(commit), stamp);
     }
 
     /// The counts once nothing is in flight: an access unit is handed over a moment before its
@@ -424,7 +433,7 @@ fn the_bit_rate_is_what_the_path_carries_and_no_frame_is_a_flood() {
             let pixels = noise(&mut seed, side);
             canvas.draw(&pixels, side.0 * 4, Order::Bgrx).unwrap();
             pts_us += 16_667;
-            assert!(pipeline.push(&canvas.finish(), pts_us));
+            assert!(pipeline.push(&canvas.plain(), pts_us));
             match told.recv_timeout(PATIENCE).unwrap() {
                 Output::Unit(unit) => {
                     assert_eq!(unit.key, pts_us == 16_667);

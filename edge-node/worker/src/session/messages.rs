@@ -185,7 +185,7 @@ impl Session {
         self.feed.attach(attach.codec, kbps);
         self.desktop.notices_attached(true);
         self.sound.set_active(true);
-        self.desktop.watch();
+        self.desktop.watch(attach.session.as_ref());
     }
 
     /// What the path carries. Refreshing by intra blocks is no use to the viewers there are: a

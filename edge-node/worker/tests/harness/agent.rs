@@ -91,6 +91,7 @@ impl Agent {
             codec,
             target: Target::full(4000),
             display,
+            session: None,
         }));
     }
 

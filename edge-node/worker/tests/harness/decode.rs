@@ -24,6 +24,12 @@ impl Picture {
         [at(0, x, y), at(1, x / 2, y / 2), at(2, x / 2, y / 2)]
     }
 
+    /// The luma, and how many bytes it is from row to row.
+    pub fn luma(&self) -> (&[u8], usize) {
+        let luma = &self.planes[self.offsets[0]..self.offsets[1]];
+        (luma, self.strides[0] as usize)
+    }
+
     /// Whether the pixel is near an RGB colour, BT.709 limited range.
     pub fn is_near(&self, x: u32, y: u32, rgb: [u8; 3]) -> bool {
         let [r, g, b] = rgb.map(|c| f64::from(c) / 255.0);

@@ -25,7 +25,7 @@ fn show_parent_and_child(rig: &mut Rig) -> App {
 
 /// The picture's bytes.
 fn drawn(rig: &mut Rig) -> Vec<u8> {
-    let picture = rig.desktop.draw().unwrap();
+    let picture = rig.desktop.draw(0).unwrap();
     picture.bytes()
 }
 
@@ -84,7 +84,7 @@ fn a_whole_surface_in_memory_takes_no_detour_over_the_gpu() {
 fn a_lost_gpu_leaves_the_desktop_to_the_cpu_and_every_commit_accounted_for() {
     let mut rig = Rig::on_gpu();
     rig.feed.attach(VideoCodec::H264, 1000);
-    rig.desktop.watch();
+    rig.desktop.watch(None);
     let _app = show_parent_and_child(&mut rig);
     // The last commit came too early for the display's rate.
     rig.desktop.capture_waiting();
