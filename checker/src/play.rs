@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::member::Network;
 use nearlight_kit::files::write_atomic;
 use nearlight_proof::key::{KeyId, SecretKey};
-use nearlight_proof::porw::{Played, statement};
+use nearlight_proof::porw::{COUNTS_PRESSES, Played, statement};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porw, Predicate};
 use nearlight_proof::receipt::statement::Statement;
@@ -71,10 +71,15 @@ impl Found {
             Err(why) => format!("not in the log: {why}"),
         };
         let [width, height] = quality.size;
+        let pictures = match (looked, self.porw.app == COUNTS_PRESSES) {
+            (0, _) => "nothing was looked for in the pictures".to_owned(),
+            (_, true) => format!("pictures count {found} of {looked} presses"),
+            (_, false) => format!("{found} of {looked} signs of the session's marker agree"),
+        };
         format!(
             "{finding}\n{}: {width}x{height}, {}.{:03} frames a second over {} s, {} freezes\n\
              input to picture {} ms, round trip {} ms, encoding {} ms (50th percentiles)\n\
-             pictures count {found} of {looked} presses\n{logged}",
+             {pictures}\n{logged}",
             self.node,
             quality.fps_milli / 1000,
             quality.fps_milli % 1000,
@@ -304,6 +309,7 @@ mod test {
             app: "calibrate".to_owned(),
             input: KeyId([1; 32]),
             presses: Some([9, 9]),
+            chips: None,
             quality: Quality {
                 seconds: 10,
                 frames: 500,

@@ -33,6 +33,17 @@ test("a capacity check is told in plain words", () => {
   expect(words["Issued"]).toContain("2027-01-15 08:00 UTC");
 });
 
+test("what pictures of a probed stream showed is presses for calibrate, the marker for other apps, and nothing if nothing was looked for", () => {
+  const quality = { seconds: 15, frames: 900, fps_milli: 60_000, pace_us: [0, 0], freezes: 0, size: [1280, 720], encode_us: [0, 0], input_us: [0, 0], rtt_us: [0, 0], encoder: "x264enc" };
+  const told = (app: string, markers: readonly [number, number]): (string | undefined)[] => {
+    const { lines } = story(statement("porw/v1", { app, markers, quality, finding: "pass", reason: "" }));
+    return ["Presses", "Marker"].map((wanted) => lines.find(({ term }) => term === wanted)?.words);
+  };
+  expect(told("calibrate", [20, 20])).toEqual(["The pictures count 20 of 20 that were made.", undefined]);
+  expect(told("doom", [880, 900])).toEqual([undefined, "880 of 900 signs of the session's marker agree; half would by chance."]);
+  expect(told("doom", [0, 0])).toEqual([undefined, undefined]);
+});
+
 test("a session is told with what each side measured, and without what neither did", () => {
   const quality = { seconds: 60, frames: 3600, fps_milli: 59_900, pace_us: [0, 0], freezes: 0, size: [1280, 720], encode_us: [0, 0], input_us: [0, 0], rtt_us: [4_000, 9_000], encoder: "" };
   const body = {

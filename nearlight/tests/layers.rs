@@ -79,7 +79,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // A player without a screen: of probes of streams, beside the checker, and of load.
     (
         "nearlight-player",
-        &["nearlight-kit", "nearlight-proof", "nearlight-protocol"],
+        &[
+            "nearlight-kit",
+            "nearlight-proof",
+            "nearlight-protocol",
+            "nearlight-stream",
+        ],
     ),
     // The pure cores on a virtual clock, and load against the real roles.
     (

@@ -9,12 +9,16 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks, AppSrc};
 use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
+use nearlight_stream::marker::{Reader, Shape};
 use serde::Serialize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Access units that wait for the decoder: fifteen seconds at 60 Hz, so that a busy machine may decode
 /// after the fact. What is beyond it would only fill the memory.
 const WAITING_MAX: u64 = 900;
+/// Between two access units for the decoder: only the order counts.
+const STEP_MS: u64 = 16;
 /// How long the decoder may take to finish what it was given.
 const DRAIN_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
@@ -153,12 +157,19 @@ pub struct Picture {
 /// Who is told of each picture, on the decoder's thread.
 pub type Watch = Box<dyn FnMut(Picture) + Send>;
 
+/// Who looks for the marker of a session, shared with the decoder's thread.
+pub type Marker = Arc<Mutex<Reader>>;
+
+/// What is in the decoder while a marker is looked for: the number of the access unit, its RTP timestamp, and when it came.
+type Given = Arc<Mutex<VecDeque<(u64, u32, u64)>>>;
+
 /// A decoder with a reader behind it.
 #[derive(Debug)]
 pub struct Decoder {
     pipeline: gst::Pipeline,
     source: AppSrc,
     readings: Arc<Mutex<Readings>>,
+    times: Option<Given>,
     given: u64,
 }
 
@@ -168,14 +179,19 @@ impl Decoder {
     /// # Errors
     /// No decoder is installed.
     pub fn new(codec: Codec, display_width: u32) -> Result<Self> {
-        Self::watched(codec, display_width, Box::new(|_| {}))
+        Self::watched(codec, display_width, Box::new(|_| {}), None)
     }
 
-    /// As [`Decoder::new`], and `watch` is told of each picture.
+    /// As [`Decoder::new`], and `watch` is told of each picture, in which `marker` is looked for.
     ///
     /// # Errors
     /// As [`Decoder::new`].
-    pub fn watched(codec: Codec, display_width: u32, mut watch: Watch) -> Result<Self> {
+    pub fn watched(
+        codec: Codec,
+        display_width: u32,
+        mut watch: Watch,
+        marker: Option<Marker>,
+    ) -> Result<Self> {
         gst::init()?;
         let way = Way::of(codec);
         let text = format!(
@@ -195,12 +211,28 @@ impl Decoder {
         let sink = sink.map_err(|_| anyhow::anyhow!("an appsink"))?;
         let readings = Arc::new(Mutex::new(Readings::default()));
         let put = Arc::clone(&readings);
+        let look = marker.map(|marker| (marker, Given::default()));
+        let times = look.as_ref().map(|(_, given)| Arc::clone(given));
         let callbacks = AppSinkCallbacks::builder().new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            let (size, reading) = read(&sample, display_width);
-            put.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .add(reading);
+            let seen = Seen::of(&sample);
+            let (size, reading) = seen.as_ref().map_or_else(Default::default, |seen| {
+                let luma = seen.luma();
+                let size = [luma.width as u32, luma.height as u32];
+                (size, barcode::read(luma, display_width))
+            });
+            if let (Some(seen), Some((marker, given))) = (&seen, &look)
+                && let Some((timestamp, at_us)) = times_of(given, &sample)
+            {
+                let luma = seen.luma();
+                let shape = Shape {
+                    width: luma.width,
+                    height: luma.height,
+                    stride: luma.stride,
+                };
+                lock(marker).picture(luma.bytes, shape, timestamp, at_us);
+            }
+            lock(&put).add(reading);
             watch(Picture {
                 at_us: clock::micros(),
                 size,
@@ -214,6 +246,7 @@ impl Decoder {
             pipeline,
             source,
             readings,
+            times,
             given: 0,
         })
     }
@@ -224,10 +257,17 @@ impl Decoder {
     /// The decoder failed, or is far behind.
     pub fn give(&mut self, frame: &Frame) -> Result<()> {
         let mut buffer = gst::Buffer::from_slice(frame.data.clone());
-        // Only the order counts.
-        let pts = gst::ClockTime::from_mseconds(self.given * 16);
+        let pts = gst::ClockTime::from_mseconds(self.given * STEP_MS);
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(pts);
+        }
+        if let Some(times) = &self.times {
+            let mut times = lock(times);
+            // A decoder that says of no picture which it is.
+            if times.len() as u64 == WAITING_MAX {
+                times.pop_front();
+            }
+            times.push_back((self.given, frame.rtp_timestamp, frame.at_us));
         }
         self.given += 1;
         // One unit may give more than one picture.
@@ -242,7 +282,7 @@ impl Decoder {
 
     /// What was read so far.
     pub fn readings(&self) -> Readings {
-        let readings = *self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let readings = *lock(&self.readings);
         Readings {
             given: self.given,
             ..readings
@@ -273,20 +313,41 @@ impl Drop for Decoder {
     }
 }
 
-fn read(sample: &gst::Sample, display_width: u32) -> ([u32; 2], Option<barcode::Reading>) {
-    let seen = || {
+/// RTP timestamp and arrival of the access unit that a picture was made of; those of units before it are forgotten.
+fn times_of(given: &Given, sample: &gst::Sample) -> Option<(u32, u64)> {
+    let number = sample.buffer()?.pts()?.mseconds() / STEP_MS;
+    let mut given = lock(given);
+    while given.front().is_some_and(|(first, ..)| *first < number) {
+        given.pop_front();
+    }
+    let first = given.front().filter(|(first, ..)| *first == number);
+    first.map(|(_, timestamp, at_us)| (*timestamp, *at_us))
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A decoded picture that can be read.
+struct Seen<'a>(VideoFrameRef<&'a gst::BufferRef>);
+
+impl<'a> Seen<'a> {
+    fn of(sample: &'a gst::Sample) -> Option<Self> {
         let info = VideoInfo::from_caps(sample.caps()?).ok()?;
         let frame = VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
-        let luma = Luma {
-            bytes: frame.plane_data(0).ok()?,
-            stride: usize::try_from(*frame.plane_stride().first()?).ok()?,
-            width: frame.width() as usize,
-            height: frame.height() as usize,
-        };
-        let size = [frame.width(), frame.height()];
-        Some((size, barcode::read(luma, display_width)))
-    };
-    seen().unwrap_or_default()
+        Some(Self(frame))
+    }
+
+    /// Its first plane.
+    fn luma(&self) -> Luma<'_> {
+        let stride = self.0.plane_stride().first().copied();
+        Luma {
+            bytes: self.0.plane_data(0).unwrap_or_default(),
+            stride: stride.map_or(0, |stride| usize::try_from(stride).unwrap_or(0)),
+            width: self.0.width() as usize,
+            height: self.0.height() as usize,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,20 +15,21 @@ use crate::answers::Answers;
 use crate::broker::Broker;
 use crate::clock;
 use crate::collect::{Collect, Times};
-use crate::decode::Decoder;
+use crate::decode::{Decoder, Marker};
 use crate::frames::{Assembler, Out};
 use crate::replay::{Recording, Replay};
 use crate::started::Started;
 use crate::viewer::{Arrival, Codec, Options, Viewer};
 use anyhow::{Context, Result, bail};
 use nearlight_proof::key::{KeyId, SecretKey};
-use nearlight_proof::porw::Played;
+use nearlight_proof::porw::{COUNTS_PRESSES, Played};
 use nearlight_proof::receipt::quality::{PlayerSample, Quality};
 use nearlight_protocol::app::DisplayMode;
-use nearlight_protocol::id::AppId;
+use nearlight_protocol::id::{AppId, SessionId};
 use nearlight_protocol::input::Event;
 use nearlight_protocol::notice::Notice;
 use nearlight_protocol::quality::PlayerSaid;
+use nearlight_stream::marker::{Key, Reader};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,8 +37,6 @@ use webrtc::peer_connection::RTCPeerConnectionState;
 
 /// What is played where nothing else is given.
 pub const RECORDED: &str = include_str!("../recorded/hand-1.txt");
-/// The app whose pictures count presses (docs/calibrate.md).
-const COUNTS: &str = "calibrate";
 /// What the page asks for in a window of this size.
 const DISPLAY: DisplayMode = DisplayMode {
     width: 1280,
@@ -96,10 +95,12 @@ pub fn play(broker: &Broker, wish: &Wish) -> Result<Played> {
     }
     let (codec, payload_type) = chosen(&whep.answer)?;
     viewer.connect(&whep.answer)?;
-    let mut probe = Probe::new(wish, &viewer, codec, payload_type)?;
+    let mut probe = Probe::new(wish, &viewer, &session.id, (codec, payload_type))?;
     probe.run()?;
-    let bytes = probe.bytes;
+    let (bytes, chips) = (probe.bytes, probe.marked.then(|| Arc::clone(&probe.marker)));
     let (quality, presses, faults) = probe.finish()?;
+    // Now that everything is decoded.
+    let chips = chips.map(|marker| lock(&marker).chips());
     let sample = PlayerSample::signed(quality.clone(), &key);
     let said = PlayerSaid {
         sample: quality.text(),
@@ -118,7 +119,8 @@ pub fn play(broker: &Broker, wish: &Wish) -> Result<Played> {
         node: node.to_string(),
         app: wish.app.to_string(),
         input: wish.input,
-        presses: (wish.app.as_str() == COUNTS).then_some(presses),
+        presses: (wish.app.as_str() == COUNTS_PRESSES).then_some(presses),
+        chips,
         quality,
         faults,
         receipt: receipt.index,
@@ -151,6 +153,10 @@ struct Probe<'a> {
     assembler: Assembler,
     decoder: Decoder,
     answers: Arc<Mutex<Answers>>,
+    session: Key,
+    marker: Marker,
+    /// Whether the node says that pictures carry it.
+    marked: bool,
     collect: Collect,
     replay: Option<Replay>,
     encoder: String,
@@ -164,7 +170,14 @@ struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    fn new(wish: &'a Wish, viewer: &'a Viewer, codec: Codec, payload_type: u8) -> Result<Self> {
+    fn new(
+        wish: &'a Wish,
+        viewer: &'a Viewer,
+        session: &SessionId,
+        (codec, payload_type): (Codec, u8),
+    ) -> Result<Self> {
+        let session = Key::of(session);
+        let marker = Arc::new(Mutex::new(Reader::new(session)));
         let answers = Arc::new(Mutex::new(Answers::default()));
         let told = Arc::clone(&answers);
         let watch = Box::new(move |picture| lock(&told).picture(picture));
@@ -174,8 +187,11 @@ impl<'a> Probe<'a> {
             viewer,
             payload_type,
             assembler: Assembler::new(codec.into()),
-            decoder: Decoder::watched(codec, DISPLAY.width, watch)?,
+            decoder: Decoder::watched(codec, DISPLAY.width, watch, Some(Arc::clone(&marker)))?,
             answers,
+            session,
+            marker,
+            marked: false,
             collect: Collect::default(),
             replay: None,
             encoder: String::new(),
@@ -240,7 +256,7 @@ impl<'a> Probe<'a> {
         let decoded = lock(&self.answers).pictures();
         let given = self.decoder.readings().given;
         self.behind_max = self.behind_max.max(given.saturating_sub(decoded));
-        let counts = self.wish.app.as_str() == COUNTS;
+        let counts = self.wish.app.as_str() == COUNTS_PRESSES;
         let shows = decoded > 0 && (!counts || lock(&self.answers).can_be_read());
         if self.begun_us.is_none() && shows {
             self.begin(now_us);
@@ -267,7 +283,14 @@ impl<'a> Probe<'a> {
                 self.assembler.push(packet, at_us);
             }
             Arrival::Mark { mark, at_us } => self.collect.mark(&mark, at_us),
-            Arrival::Notice(Notice::Stream { stream }) => self.encoder = stream.encoder,
+            Arrival::Notice(Notice::Stream { stream }) => {
+                self.encoder = stream.encoder;
+                let before = std::mem::replace(&mut self.marked, stream.marked == Some(true));
+                if self.marked && !before {
+                    // What came before carried none.
+                    *lock(&self.marker) = Reader::new(self.session);
+                }
+            }
             Arrival::Notice(Notice::Detached { reason }) => bail!("detached: {reason:?}"),
             Arrival::Notice(Notice::Ended { reason }) => bail!("the session ended: {reason:?}"),
             Arrival::State(
@@ -360,8 +383,8 @@ fn at(times: &Times, quantile: f64) -> [u32; 2] {
     }
 }
 
-fn lock(answers: &Mutex<Answers>) -> MutexGuard<'_, Answers> {
-    answers.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

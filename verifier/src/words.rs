@@ -1,5 +1,6 @@
 //! A report for people: every check with whose key it rests on and what made that count.
 
+use nearlight_proof::porw::COUNTS_PRESSES;
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porw, Predicate};
 use nearlight_proof::receipt::report::{Report, Warning};
@@ -71,9 +72,11 @@ fn in_words(statement: &Statement) -> Option<String> {
         Finding::Fail => format!("failed: {reason}"),
         Finding::Inconclusive => format!("nothing can be said: {reason}"),
     };
-    let pictures = match looked {
-        0 => "pictures of this app say of no press that they answer it".to_owned(),
-        _ => format!("pictures count {found} of {looked} presses"),
+    let pictures = match (looked, app == COUNTS_PRESSES) {
+        (0, true) => "no press was made that pictures could count".to_owned(),
+        (0, false) => "no marker was looked for".to_owned(),
+        (_, true) => format!("pictures count {found} of {looked} presses"),
+        (_, false) => format!("{found} of {looked} signs of the session's marker agree"),
     };
     Some(format!(
         "in words: a checker played {app} on {} for {} s; it {ended}; {width}x{height}, {}.{} frames a second, {} freezes, \

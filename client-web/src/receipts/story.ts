@@ -72,6 +72,12 @@ function qualityLines(quality: Quality): Line[] {
   ];
 }
 
+/** The app whose pictures count presses; pictures of others carry signs of their session's marker (docs/proof.md). */
+const COUNTS_PRESSES = "calibrate";
+
+const presses = (found: number, made: number): Line => ({ term: "Presses", words: `The pictures count ${found} of ${made} that were made.` });
+const marker = (found: number, looked: number): Line => ({ term: "Marker", words: `${found} of ${looked} signs of the session's marker agree; half would by chance.` });
+
 function porw(body: Porw): Story {
   const [found, looked] = body.markers;
   return {
@@ -79,7 +85,7 @@ function porw(body: Porw): Story {
     summary: `${ended(body.finding, body.reason)}. It played ${body.app}.`,
     lines: [
       ...qualityLines(body.quality),
-      ...(looked === 0 ? [] : [{ term: "Presses", words: `The pictures count ${found} of ${looked} that were made: they were drawn for this session.` }]),
+      ...(looked === 0 ? [] : [body.app === COUNTS_PRESSES ? presses(found, looked) : marker(found, looked)]),
     ],
   };
 }
