@@ -100,7 +100,8 @@ pub fn play(broker: &Broker, wish: &Wish) -> Result<Played> {
     let (bytes, chips) = (probe.bytes, probe.marked.then(|| Arc::clone(&probe.marker)));
     let (quality, presses, faults) = probe.finish()?;
     // Now that everything is decoded.
-    let chips = chips.map(|marker| lock(&marker).chips());
+    let signs = chips.map(|marker| lock(&marker).signs());
+    let chips = signs.map(|signs| [signs.agree, signs.looked]);
     let sample = PlayerSample::signed(quality.clone(), &key);
     let said = PlayerSaid {
         sample: quality.text(),

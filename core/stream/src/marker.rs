@@ -1,10 +1,11 @@
 //! The marker that every picture of a session carries: signs that follow from the session's id, drawn into luma before
-//! encoding, so that whoever plays can tell that what it sees was encoded for this session.
+//! encoding, so that whoever plays can tell that what it sees was made, or put together, by somebody who knew that id.
 //!
 //! Some blocks of 16 x 16 pixels in the first and the last row of macroblocks are each lifted or lowered by a few steps.
 //! Which way says SHA-256 of the session's [`Key`] and of the slot, a quarter of a second of RTP time. An encoder drops
 //! detail before it drops a block's mean, and what moves in the picture averages out over a slot and over blocks: a
-//! [`Reader`] compares each block, less its neighbours, with the same block a slot before, where its sign has changed.
+//! [`Reader`] compares each block, less its neighbours, with the same block a slot before, where its sign has changed. What
+//! could have been compared counts as looked for, so that leaving out what does not fit gains nothing.
 //!
 //! ```text
 //! | . # . . # . . # . |   first row: # a block, . what it is compared with
@@ -12,8 +13,10 @@
 //! | . # . . # . . # . |   last whole row
 //! ```
 //!
-//! **Invariants.** Nothing is allocated. What has RTP timestamps that do not go as time does agrees with nothing. Who does not know the id draws signs that agree as coins do. A picture that is
-//! too small carries none, and nothing is looked for in it. Steps are larger where a block is rough and hides them.
+//! **Invariants.** A pen allocates nothing, a reader a few bytes for each slot. What has RTP timestamps that do not go as
+//! arrivals do says nothing, for the node and against it. Who does not know the id draws signs that agree as coins do. A
+//! picture that is too small carries none, and nothing is looked for in it. Steps are larger where a block is rough and
+//! hides them.
 //!
 //! **What it does not know:** encoders, who plays, which counts pass: core/proof's `porw` says that.
 
@@ -30,9 +33,13 @@ const BLOCKS_MAX: usize = 32;
 const HEIGHT_MIN: usize = 4 * SIDE;
 /// How long signs stay, in ticks of RTP's 90 kHz: a quarter of a second.
 const SLOT_TICKS: u32 = 22_500;
-/// How far the clock of RTP timestamps may be from that of arrivals, milliseconds. Whoever could choose timestamps freely
-/// would choose those whose signs fit what it has.
-const STRAY_MS: i64 = 2_000;
+/// Slots before their number begins anew with RTP timestamps; the last one is shorter.
+const SLOTS: u32 = u32::MAX / SLOT_TICKS + 1;
+/// How much later than the least late picture one may arrive and still say something, milliseconds: a slot. Whoever could
+/// choose timestamps freely would choose those whose signs fit what it has.
+const STRAY_MS: i64 = 250;
+/// Pairs of slots that are kept: an hour's. Of what follows nothing is looked for.
+const PAIRS_MAX: usize = 14_400;
 /// Steps of luma by which a plain block is lifted or lowered, and the roughest one. Measured with x264 as the worker
 /// drives it, 720p60 of moving texture at 2 Mbit/s: 90 to 100 of a hundred signs come through, at 800 kbit/s 83 to 100.
 const STEPS: (i32, i32) = (2, 8);
@@ -206,11 +213,7 @@ fn signed(steps: i32, signs: u32, n: usize) -> i32 {
 }
 
 /// The rows of a block that is within the plane.
-fn rows<'a>(
-    luma: &'a [u8],
-    stride: usize,
-    (x, y): (usize, usize),
-) -> impl Iterator<Item = &'a [u8]> {
+fn rows(luma: &[u8], stride: usize, (x, y): (usize, usize)) -> impl Iterator<Item = &[u8]> {
     (y..y + SIDE).map(move |row| &luma[row * stride + x..][..SIDE])
 }
 
@@ -233,31 +236,48 @@ fn lift(luma: &mut [u8], stride: usize, (x, y): (usize, usize), by: i32) {
     }
 }
 
+/// What a reader found of the signs that have changed from a slot to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// Those that went the way that they should.
+    pub agree: u32,
+    /// Those that went the other way.
+    pub against: u32,
+    /// All, with those that say nothing: blocks that did not change, slots without pictures, pictures that came late.
+    pub looked: u32,
+}
+
 /// Looks for the marker of one session in what it played.
 #[derive(Clone, Debug)]
 pub struct Reader {
     key: Key,
-    /// RTP timestamp and arrival of the first picture.
-    first: Option<(u32, u64)>,
+    /// RTP timestamp of the newest picture, and its ticks since the first one.
+    newest: Option<(u32, i64)>,
+    /// The least that a picture arrived after its RTP time, milliseconds of two clocks that have nothing in common.
+    least_ms: i64,
     before: Option<Slot>,
     now: Option<Slot>,
-    agree: u32,
-    looked: u32,
+    pairs: Vec<Pair>,
 }
 
 /// What the pictures of a slot add up to.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     number: u32,
-    /// RTP time of its first picture since the first one of all.
-    since_ms: i64,
-    /// Whether that is far from when it arrived.
-    strays: bool,
+    /// As [`Reader::least_ms`], the most of its pictures.
+    late_ms: i64,
     size: (usize, usize),
     blocks: usize,
     pictures: i64,
     /// Of each block: twice its luma less that of both neighbours.
     sums: [i64; BLOCKS_MAX],
+}
+
+/// Two slots that were compared, or could not be.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    late_ms: i64,
+    signs: Signs,
 }
 
 impl Reader {
@@ -266,11 +286,11 @@ impl Reader {
     pub fn new(key: Key) -> Self {
         Self {
             key,
-            first: None,
+            newest: None,
+            least_ms: i64::MAX,
             before: None,
             now: None,
-            agree: 0,
-            looked: 0,
+            pairs: Vec::new(),
         }
     }
 
@@ -280,17 +300,20 @@ impl Reader {
             return;
         };
         let (number, size) = (slot_of(rtp_timestamp), (shape.width, shape.height));
-        let (first, since_us) = *self.first.get_or_insert((rtp_timestamp, at_us));
-        let since_ms = i64::from(rtp_timestamp.wrapping_sub(first)) / 90;
-        let arrived_ms = at_us.saturating_sub(since_us) as i64 / 1000;
-        let strays = (since_ms - arrived_ms).abs() > STRAY_MS;
+        let (last, since) = self.newest.unwrap_or((rtp_timestamp, 0));
+        // Timestamps wrap: what is less than half a round ahead is ahead.
+        let since = since + i64::from(rtp_timestamp.wrapping_sub(last) as i32);
+        self.newest = Some((rtp_timestamp, since));
+        let late_ms = i64::try_from(at_us / 1000).unwrap_or(i64::MAX / 2) - since / 90;
+        self.least_ms = self.least_ms.min(late_ms);
         let same = |slot: &Slot| slot.number == number && slot.size == size;
         if !self.now.as_ref().is_some_and(same) {
-            self.compare();
+            let pair = self.compare();
+            let room = self.pairs.len() < PAIRS_MAX;
+            self.pairs.extend(pair.filter(|_| room));
             self.before = self.now.replace(Slot {
                 number,
-                since_ms,
-                strays: false,
+                late_ms,
                 size,
                 blocks: 2 * places.columns,
                 pictures: 0,
@@ -299,7 +322,7 @@ impl Reader {
         }
         let Some(now) = &mut self.now else { return };
         now.pictures += 1;
-        now.strays |= strays;
+        now.late_ms = now.late_ms.max(late_ms);
         let sum = |x: usize, y: usize| {
             let row = |row: &[u8]| row.iter().copied().map(i64::from).sum::<i64>();
             rows(luma, shape.stride, (x, y)).map(row).sum::<i64>()
@@ -309,31 +332,45 @@ impl Reader {
         }
     }
 
-    /// Signs that agree, of those that were looked for so far.
+    /// What was found so far. How late is too late is known when all is there: the first picture may be a late one.
     #[must_use]
-    pub fn chips(&self) -> [u32; 2] {
-        let mut whole = self.clone();
-        whole.compare();
-        [whole.agree, whole.looked]
+    pub fn signs(&self) -> Signs {
+        let mut all = Signs::default();
+        for pair in self.pairs.iter().copied().chain(self.compare()) {
+            let in_time = pair.late_ms.saturating_sub(self.least_ms) <= STRAY_MS;
+            all.agree += if in_time { pair.signs.agree } else { 0 };
+            all.against += if in_time { pair.signs.against } else { 0 };
+            all.looked = all.looked.saturating_add(pair.signs.looked);
+        }
+        all
     }
 
-    /// The slot that is over with the one before it, where signs have changed. None agrees of a time that was made up.
-    fn compare(&mut self) {
-        let (Some(before), Some(now)) = (&self.before, &self.now) else {
-            return;
+    /// The slot that is over with the one before it, where signs have changed. What is not the next slot, or of another
+    /// size, is compared with nothing; half of the signs of each slot in between would have changed.
+    fn compare(&self) -> Option<Pair> {
+        let (before, now) = (self.before.as_ref()?, self.now.as_ref()?);
+        let mut pair = Pair {
+            late_ms: before.late_ms.max(now.late_ms),
+            signs: Signs::default(),
         };
-        if before.size != now.size {
-            return;
+        let found = &mut pair.signs;
+        let slots = (now.number + SLOTS - before.number) % SLOTS;
+        if slots != 1 || before.size != now.size {
+            // Back in time is one that does not fit.
+            let missed = if slots > SLOTS / 2 { 1 } else { slots.max(1) };
+            found.looked = missed * now.blocks as u32 / 2;
+            return Some(pair);
         }
         let signs = self.key.signs(now.number);
         let changed = signs ^ self.key.signs(before.number);
-        let in_time = !before.strays && !now.strays && before.since_ms <= now.since_ms;
         for n in (0..now.blocks).filter(|n| changed >> n & 1 == 1) {
-            self.looked += 1;
             let rose = now.sums[n] * before.pictures - before.sums[n] * now.pictures;
-            let agrees = signed(1, signs, n) * rose.signum() as i32 > 0;
-            self.agree += u32::from(agrees && in_time);
+            let way = signed(1, signs, n) * rose.signum() as i32;
+            found.looked += 1;
+            found.agree += u32::from(way > 0);
+            found.against += u32::from(way < 0);
         }
+        Some(pair)
     }
 }
 

@@ -115,7 +115,8 @@ fn a_stream_of_two_mbits_shows_its_own_sessions_marker_and_no_other() {
             );
         }
     }
-    let [[agree, looked], [other, of]] = readers.map(|reader| reader.chips());
+    let signs = readers.map(|reader| reader.signs());
+    let [[agree, looked], [other, of]] = signs.map(|signs| [signs.agree, signs.looked]);
     assert!(looked > 400 && of > 400, "{looked} {of}");
     assert!(agree * 100 > looked * 82, "{agree} of {looked}");
     // A recording of one session, played in another.
