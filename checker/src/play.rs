@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::member::Network;
 use nearlight_kit::files::write_atomic;
 use nearlight_proof::key::{KeyId, SecretKey};
-use nearlight_proof::porw::{COUNTS_PRESSES, Played, statement};
+use nearlight_proof::porw::{Played, statement};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porw, Predicate};
 use nearlight_proof::receipt::statement::Statement;
@@ -57,8 +57,9 @@ impl Found {
         let Porw {
             finding,
             reason,
-            markers: [found, looked],
+            markers: [found, made],
             quality,
+            signs,
             ..
         } = &self.porw;
         let finding = match finding {
@@ -71,10 +72,12 @@ impl Found {
             Err(why) => format!("not in the log: {why}"),
         };
         let [width, height] = quality.size;
-        let pictures = match (looked, self.porw.app == COUNTS_PRESSES) {
-            (0, _) => "nothing was looked for in the pictures".to_owned(),
-            (_, true) => format!("pictures count {found} of {looked} presses"),
-            (_, false) => format!("{found} of {looked} signs of the session's marker agree"),
+        let pictures = match (made, signs) {
+            (0, None) => "nothing was looked for in the pictures".to_owned(),
+            (0, Some([agree, against, looked])) => {
+                format!("{agree} of {looked} signs of the session's marker agree, {against} do not")
+            }
+            _ => format!("pictures count {found} of {made} presses"),
         };
         format!(
             "{finding}\n{}: {width}x{height}, {}.{:03} frames a second over {} s, {} freezes\n\
@@ -309,7 +312,7 @@ mod test {
             app: "calibrate".to_owned(),
             input: KeyId([1; 32]),
             presses: Some([9, 9]),
-            chips: None,
+            signs: None,
             quality: Quality {
                 seconds: 10,
                 frames: 500,

@@ -33,15 +33,15 @@ test("a capacity check is told in plain words", () => {
   expect(words["Issued"]).toContain("2027-01-15 08:00 UTC");
 });
 
-test("what pictures of a probed stream showed is presses for calibrate, the marker for other apps, and nothing if nothing was looked for", () => {
+test("what pictures of a probed stream showed is presses that they count, signs of the marker, or nothing", () => {
   const quality = { seconds: 15, frames: 900, fps_milli: 60_000, pace_us: [0, 0], freezes: 0, size: [1280, 720], encode_us: [0, 0], input_us: [0, 0], rtt_us: [0, 0], encoder: "x264enc" };
-  const told = (app: string, markers: readonly [number, number]): (string | undefined)[] => {
-    const { lines } = story(statement("porw/v1", { app, markers, quality, finding: "pass", reason: "" }));
+  const told = (body: object): (string | undefined)[] => {
+    const { lines } = story(statement("porw/v1", { app: "doom", quality, finding: "pass", reason: "", ...body }));
     return ["Presses", "Marker"].map((wanted) => lines.find(({ term }) => term === wanted)?.words);
   };
-  expect(told("calibrate", [20, 20])).toEqual(["The pictures count 20 of 20 that were made.", undefined]);
-  expect(told("doom", [880, 900])).toEqual([undefined, "880 of 900 signs of the session's marker agree; half would by chance."]);
-  expect(told("doom", [0, 0])).toEqual([undefined, undefined]);
+  expect(told({ markers: [20, 20] })).toEqual(["The pictures count 20 of 20 that were made.", undefined]);
+  expect(told({ markers: [0, 0], signs: [880, 15, 900] })).toEqual([undefined, "880 of 900 signs of the session's marker agree, 15 do not; by chance half would."]);
+  expect(told({ markers: [0, 0] })).toEqual([undefined, undefined]);
 });
 
 test("a session is told with what each side measured, and without what neither did", () => {

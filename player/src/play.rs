@@ -29,7 +29,7 @@ use nearlight_protocol::id::{AppId, SessionId};
 use nearlight_protocol::input::Event;
 use nearlight_protocol::notice::Notice;
 use nearlight_protocol::quality::PlayerSaid;
-use nearlight_stream::marker::{Key, Reader};
+use nearlight_stream::marker::{Key, Reader, Signs};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -97,11 +97,10 @@ pub fn play(broker: &Broker, wish: &Wish) -> Result<Played> {
     viewer.connect(&whep.answer)?;
     let mut probe = Probe::new(wish, &viewer, &session.id, (codec, payload_type))?;
     probe.run()?;
-    let (bytes, chips) = (probe.bytes, probe.marked.then(|| Arc::clone(&probe.marker)));
+    let (bytes, marked, marker) = (probe.bytes, probe.marked, Arc::clone(&probe.marker));
     let (quality, presses, faults) = probe.finish()?;
     // Now that everything is decoded.
-    let signs = chips.map(|marker| lock(&marker).signs());
-    let chips = signs.map(|signs| [signs.agree, signs.looked]);
+    let signs = marked.signs(|| lock(&marker).signs());
     let sample = PlayerSample::signed(quality.clone(), &key);
     let said = PlayerSaid {
         sample: quality.text(),
@@ -121,7 +120,7 @@ pub fn play(broker: &Broker, wish: &Wish) -> Result<Played> {
         app: wish.app.to_string(),
         input: wish.input,
         presses: (wish.app.as_str() == COUNTS_PRESSES).then_some(presses),
-        chips,
+        signs,
         quality,
         faults,
         receipt: receipt.index,
@@ -147,6 +146,38 @@ fn chosen(answer: &str) -> Result<(Codec, u8)> {
     Ok((codec, payload_type.parse().context("no payload type")?))
 }
 
+/// What the node says of the session's marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marked {
+    /// Never yet that pictures carry it.
+    Never,
+    /// That they do, from its first word of it on.
+    Drawn,
+    /// That they do, and later that they do not: nothing can be said of what was read.
+    TakenBack,
+}
+
+impl Marked {
+    fn told(self, marked: Option<bool>) -> Self {
+        let says_so = marked == Some(true);
+        match self {
+            Self::Never | Self::Drawn if says_so => Self::Drawn,
+            Self::Never => Self::Never,
+            Self::Drawn | Self::TakenBack => Self::TakenBack,
+        }
+    }
+
+    /// What counts of what was read.
+    fn signs(self, read: impl FnOnce() -> Signs) -> Option<[u32; 3]> {
+        let counted = match self {
+            Self::Never => return None,
+            Self::Drawn => read(),
+            Self::TakenBack => Signs::default(),
+        };
+        Some([counted.agree, counted.against, counted.looked])
+    }
+}
+
 struct Probe<'a> {
     wish: &'a Wish,
     viewer: &'a Viewer,
@@ -156,8 +187,7 @@ struct Probe<'a> {
     answers: Arc<Mutex<Answers>>,
     session: Key,
     marker: Marker,
-    /// Whether the node says that pictures carry it.
-    marked: bool,
+    marked: Marked,
     collect: Collect,
     replay: Option<Replay>,
     encoder: String,
@@ -192,7 +222,7 @@ impl<'a> Probe<'a> {
             answers,
             session,
             marker,
-            marked: false,
+            marked: Marked::Never,
             collect: Collect::default(),
             replay: None,
             encoder: String::new(),
@@ -286,8 +316,9 @@ impl<'a> Probe<'a> {
             Arrival::Mark { mark, at_us } => self.collect.mark(&mark, at_us),
             Arrival::Notice(Notice::Stream { stream }) => {
                 self.encoder = stream.encoder;
-                let before = std::mem::replace(&mut self.marked, stream.marked == Some(true));
-                if self.marked && !before {
+                let before = self.marked;
+                self.marked = before.told(stream.marked);
+                if before == Marked::Never && self.marked == Marked::Drawn {
                     // What came before carried none.
                     *lock(&self.marker) = Reader::new(self.session);
                 }
@@ -391,6 +422,26 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_node_that_takes_the_marker_back_leaves_nothing_that_counts() {
+        let read = || Signs {
+            agree: 8,
+            against: 1,
+            looked: 10,
+        };
+        let after = |words: &[Option<bool>]| {
+            let told = |marked: Marked, word: &Option<bool>| marked.told(*word);
+            words.iter().fold(Marked::Never, told).signs(read)
+        };
+        assert_eq!(after(&[None, Some(false)]), None);
+        let drawn = [None, Some(false), Some(true), Some(true)];
+        assert_eq!(after(&drawn), Some([8, 1, 10]));
+        for back in [None, Some(false)] {
+            let words = [Some(true), back, Some(true)];
+            assert_eq!(after(&words), Some([0, 0, 0]), "{back:?}");
+        }
+    }
 
     #[test]
     fn the_codec_is_the_answers_first() {

@@ -126,7 +126,7 @@ fn a_probe_of_a_stream_is_shown_in_words() {
         app: "calibrate".to_owned(),
         input: KeyId([0; 32]),
         presses: Some([20, 3]),
-        chips: None,
+        signs: None,
         quality: Quality {
             seconds: 20,
             frames: 1190,

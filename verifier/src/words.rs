@@ -1,6 +1,5 @@
 //! A report for people: every check with whose key it rests on and what made that count.
 
-use nearlight_proof::porw::COUNTS_PRESSES;
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Porw, Predicate};
 use nearlight_proof::receipt::report::{Report, Warning};
@@ -57,10 +56,11 @@ pub fn statement(bytes: &[u8]) -> Option<String> {
 fn in_words(statement: &Statement) -> Option<String> {
     let Predicate::Porw(Porw {
         app,
-        markers: [found, looked],
+        markers: [found, made],
         quality,
         finding,
         reason,
+        signs,
         ..
     }) = &statement.predicate
     else {
@@ -72,11 +72,12 @@ fn in_words(statement: &Statement) -> Option<String> {
         Finding::Fail => format!("failed: {reason}"),
         Finding::Inconclusive => format!("nothing can be said: {reason}"),
     };
-    let pictures = match (looked, app == COUNTS_PRESSES) {
-        (0, true) => "no press was made that pictures could count".to_owned(),
-        (0, false) => "no marker was looked for".to_owned(),
-        (_, true) => format!("pictures count {found} of {looked} presses"),
-        (_, false) => format!("{found} of {looked} signs of the session's marker agree"),
+    let pictures = match (made, signs) {
+        (0, None) => "nothing was looked for in the pictures".to_owned(),
+        (0, Some([agree, against, looked])) => {
+            format!("{agree} of {looked} signs of the session's marker agree, {against} do not")
+        }
+        _ => format!("pictures count {found} of {made} presses"),
     };
     Some(format!(
         "in words: a checker played {app} on {} for {} s; it {ended}; {width}x{height}, {}.{} frames a second, {} freezes, \

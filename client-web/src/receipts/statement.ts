@@ -23,7 +23,16 @@ export type Porc = {
   readonly reason: string;
 };
 
-export type Porw = { readonly app: string; readonly markers: readonly [number, number]; readonly quality: Quality; readonly finding: Finding; readonly reason: string };
+export type Porw = {
+  readonly app: string;
+  /** Presses that pictures count, of those that were made. */
+  readonly markers: readonly [number, number];
+  readonly quality: Quality;
+  readonly finding: Finding;
+  readonly reason: string;
+  /** Of the session's marker: signs that agree, that do not, and that were looked for. */
+  readonly signs?: readonly [number, number, number];
+};
 
 export type PlayedSession = {
   readonly node: string;

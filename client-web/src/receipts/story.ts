@@ -72,20 +72,21 @@ function qualityLines(quality: Quality): Line[] {
   ];
 }
 
-/** The app whose pictures count presses; pictures of others carry signs of their session's marker (docs/proof.md). */
-const COUNTS_PRESSES = "calibrate";
+const presses = ([found, made]: Porw["markers"]): Line[] =>
+  made === 0 ? [] : [{ term: "Presses", words: `The pictures count ${found} of ${made} that were made.` }];
 
-const presses = (found: number, made: number): Line => ({ term: "Presses", words: `The pictures count ${found} of ${made} that were made.` });
-const marker = (found: number, looked: number): Line => ({ term: "Marker", words: `${found} of ${looked} signs of the session's marker agree; half would by chance.` });
+/** Signs of the session's marker (docs/proof.md). */
+const marker = (signs: Porw["signs"]): Line[] =>
+  signs === undefined ? [] : [{ term: "Marker", words: `${signs[0]} of ${signs[2]} signs of the session's marker agree, ${signs[1]} do not; by chance half would.` }];
 
 function porw(body: Porw): Story {
-  const [found, looked] = body.markers;
   return {
     title: "A real stream, measured by a player who was a checker",
     summary: `${ended(body.finding, body.reason)}. It played ${body.app}.`,
     lines: [
       ...qualityLines(body.quality),
-      ...(looked === 0 ? [] : [body.app === COUNTS_PRESSES ? presses(found, looked) : marker(found, looked)]),
+      ...presses(body.markers),
+      ...marker(body.signs),
     ],
   };
 }

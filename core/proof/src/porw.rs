@@ -27,23 +27,27 @@ pub const PRESSES_MIN: u32 = 5;
 pub const ANSWERED: u64 = 9;
 /// See [`ANSWERED`].
 pub const PER: u64 = 10;
-/// The app whose pictures count presses: those are its markers. Every other app's are signs of the session's marker.
+/// The app whose pictures count presses. Every other app's session is judged by its marker.
 pub const COUNTS_PRESSES: &str = "calibrate";
 /// Signs of the marker that must have been looked for before they say anything.
 pub const SIGNS_MIN: u32 = 256;
 /// The marker is there if signs that agree are more than those that do not by a lead whose square is at least so many times
-/// what was looked for. Of a stream that was made before its session it is so with less than one in 10^13 (docs/proof.md).
+/// what was looked for (docs/proof.md says how seldom chance comes to that).
 pub const LEAD_FOUND: u64 = 160;
-/// And so many times the lead is at least what was looked for: however long is played, two of three signs agree. Who can
-/// choose among a few pictures or times for each slot comes to less.
-pub const LEAD_PART: u64 = 3;
-/// It is not there below so many times; in between nothing can be said.
+/// And so many times the lead is at least what was looked for: however long is played, three of four signs agree. Who
+/// chooses the times of what it has comes to less.
+pub const LEAD_PART: u64 = 2;
+/// Signs that went one way or the other before they say that the marker is not there, three of four of those looked for.
+pub const DECIDED_MIN: u64 = 600;
+/// Then it is not there if the square of what one way leads by is below so many times those. All else says nothing.
 pub const LEAD_CHANCE: u64 = 16;
+/// Encoders of which it was measured what of a marker comes through. Of another one nothing is held against the node.
+pub const MEASURED: [&str; 3] = ["x264enc", "openh264enc", "vp8enc"];
 
 /// What a receipt of a probe of a stream does not say.
 pub const DOES_NOT_PROVE: [&str; 3] = [
     "that the node, which may have told this player from others, serves them as well",
-    "that the picture was rendered for this session, beyond the presses that it counts: its marker says that it was encoded for it",
+    "that the picture was rendered for this session, beyond the presses that it counts: its marker says that whoever put the stream together knew its id",
     "that the times inside of the node, such as the time to encode, are what it says",
 ];
 
@@ -61,10 +65,10 @@ pub struct Played {
     pub input: KeyId,
     /// Presses that were sent, and presses that the pictures count; `None` for an app whose pictures count none.
     pub presses: Option<[u32; 2]>,
-    /// Signs of the session's marker that agree, of those that were looked for; `None` if the node says that its pictures
-    /// carry none.
+    /// Signs of the session's marker that agree, that do not, and that were looked for; `None` if the node never said that
+    /// its pictures carry them.
     #[serde(default)]
-    pub chips: Option<[u32; 2]>,
+    pub signs: Option<[u32; 3]>,
     /// What was measured.
     pub quality: Quality,
     /// What kept the program itself from measuring well, as sentences: then nothing can be said of the node.
@@ -85,13 +89,12 @@ impl Played {
         commitment(&self.salt.0, &self.session)
     }
 
-    /// Presses that the pictures count as they were made, of those that were made; of an app that counts none, signs of the
-    /// session's marker that agree, of those that were looked for.
+    /// Presses that the pictures count as they were made, of those that were made.
     #[must_use]
     pub fn markers(&self) -> [u32; 2] {
         match self.presses {
             Some([made, counted]) => [made.saturating_sub(made.abs_diff(counted)), made],
-            None => self.chips.unwrap_or_default(),
+            None => [0, 0],
         }
     }
 
@@ -108,7 +111,9 @@ impl Played {
             && short(&self.app, 128)
             && self.quality.is_sane()
             && self.faults.len() <= 16
-            && self.chips.is_none_or(|[agree, looked]| agree <= looked)
+            && self.signs.is_none_or(|[agree, against, looked]| {
+                u64::from(agree) + u64::from(against) <= u64::from(looked)
+            })
     }
 }
 
@@ -128,7 +133,9 @@ pub fn judge(played: &Played) -> (Finding, String) {
     }
     let [found, made] = played.markers();
     let Some([_, counted]) = played.presses else {
-        return marker(found, made);
+        let unmarked = (Finding::Pass, String::new());
+        let judged = |signs| marker(signs, &quality.encoder);
+        return played.signs.map_or(unmarked, judged);
     };
     if made >= PRESSES_MIN && u64::from(found) * PER < u64::from(made) * ANSWERED {
         let why = format!("the pictures count {counted} presses of {made} that were made");
@@ -137,22 +144,32 @@ pub fn judge(played: &Played) -> (Finding, String) {
     (Finding::Pass, String::new())
 }
 
-/// What signs of the session's marker say that agree, of those that were looked for.
-fn marker(agree: u32, looked: u32) -> (Finding, String) {
-    let (agree, all) = (u64::from(agree), u64::from(looked));
-    let lead = (2 * agree).saturating_sub(all);
-    let squared = lead * lead;
-    let found = squared >= LEAD_FOUND * all && lead * LEAD_PART >= all;
-    if looked < SIGNS_MIN || found {
+/// What signs of the session's marker say that agree, that do not, and that were looked for.
+fn marker(signs: [u32; 3], encoder: &str) -> (Finding, String) {
+    let [agree, against, looked] = signs.map(u64::from);
+    if looked < u64::from(SIGNS_MIN) {
+        let why = format!("{looked} signs of the session's marker are too few to say anything");
+        return (Finding::Inconclusive, why);
+    }
+    let lead = agree.saturating_sub(against);
+    if lead * lead >= LEAD_FOUND * looked && lead * LEAD_PART >= looked {
         return (Finding::Pass, String::new());
     }
-    let signs = format!("{agree} of {looked} signs of the session's marker agree");
-    if squared < LEAD_CHANCE * all {
-        let why = format!("the pictures were not encoded for this session: {signs}, as by chance");
-        return (Finding::Fail, why);
+    let signs =
+        format!("{agree} of {looked} signs of the session's marker agree and {against} do not");
+    let (decided, apart) = (agree + against, agree.abs_diff(against));
+    let is_shown = decided >= DECIDED_MIN && decided * 4 >= looked * 3;
+    if !is_shown || apart * apart >= LEAD_CHANCE * decided {
+        let why =
+            format!("{signs}: too few for one that is there, and that it is not is not shown");
+        return (Finding::Inconclusive, why);
     }
-    let why = format!("{signs}, too few for one that is there and too many for chance");
-    (Finding::Inconclusive, why)
+    if !MEASURED.contains(&encoder) {
+        let why = format!("{signs}, as by chance, of an encoder that was not measured");
+        return (Finding::Inconclusive, why);
+    }
+    let why = format!("the pictures were not made for this session: {signs}, as by chance");
+    (Finding::Fail, why)
 }
 
 /// The receipt that `issuer` has to sign. `node_key` is the key with which the node signed the session's own receipt.
@@ -177,6 +194,7 @@ pub fn statement(played: &Played, node_key: KeyId, issuer: KeyId, issued_at_s: u
             app: played.app.clone(),
             input: played.input,
             markers: played.markers(),
+            signs: played.signs,
             quality: played.quality.clone(),
             finding,
             reason,
@@ -196,7 +214,7 @@ mod test {
             app: "calibrate".to_owned(),
             input: KeyId([3; 32]),
             presses: Some([40, 40]),
-            chips: None,
+            signs: None,
             quality: Quality {
                 seconds: 20,
                 frames: 1200,
@@ -244,55 +262,96 @@ mod test {
         assert_eq!(found(slow), Finding::Inconclusive, "its own fault");
     }
 
+    /// How a game ends that shows these signs.
+    fn with(agree: u32, against: u32, looked: u32) -> Finding {
+        found(|p| {
+            p.app = "doom".to_owned();
+            p.presses = None;
+            p.signs = Some([agree, against, looked]);
+        })
+    }
+
     /// 900 signs are what 15 seconds show; the rule is the same for any app but the one that counts presses.
     #[test]
     fn a_stream_that_was_not_made_for_the_session_fails_by_its_marker() {
-        let with = |agree, looked| {
-            found(|p| {
-                p.app = "doom".to_owned();
-                p.presses = None;
-                p.chips = Some([agree, looked]);
-            })
-        };
-        assert_eq!(with(900, 900), Finding::Pass);
-        assert_eq!(with(640, 900), Finding::Pass, "lead 380 of 379.5");
-        assert_eq!(with(639, 900), Finding::Inconclusive);
-        assert_eq!(with(510, 900), Finding::Inconclusive, "lead 120 of 120");
-        assert_eq!(with(509, 900), Finding::Fail);
-        assert_eq!(with(450, 900), Finding::Fail);
-        assert_eq!(with(0, 900), Finding::Fail, "a wrong sign is no sign");
-        assert_eq!(
-            with(6_666, 10_000),
-            Finding::Inconclusive,
-            "not two of three"
-        );
-        assert_eq!(with(6_667, 10_000), Finding::Pass);
-        assert_eq!(with(u32::MAX, u32::MAX), Finding::Pass);
-        assert_eq!(with(0, 255), Finding::Pass, "too few to say anything");
-        assert_eq!(with(128, 256), Finding::Fail);
-        assert_eq!(
-            with(0, 0),
-            Finding::Pass,
-            "the node says that it draws none"
-        );
+        assert_eq!(with(900, 0, 900), Finding::Pass);
+        assert_eq!(with(675, 225, 900), Finding::Pass, "three of four");
+        assert_eq!(with(674, 226, 900), Finding::Inconclusive);
+        assert_eq!(with(510, 390, 900), Finding::Inconclusive, "120 of 120");
+        assert_eq!(with(509, 391, 900), Finding::Fail);
+        assert_eq!(with(450, 450, 900), Finding::Fail);
+        assert_eq!(with(7_500, 2_500, 10_000), Finding::Pass);
+        assert_eq!(with(7_499, 2_501, 10_000), Finding::Inconclusive);
+        assert_eq!(with(u32::MAX, 0, u32::MAX), Finding::Pass);
+        assert_eq!(with(230, 26, 256), Finding::Pass, "204 of 202.4");
+        assert_eq!(with(229, 27, 256), Finding::Inconclusive);
         let mut odd = played();
-        odd.chips = Some([2, 1]);
+        odd.signs = Some([2, 1, 2]);
         assert!(!odd.is_sane());
-        odd.presses = None;
-        odd.chips = Some([700, 900]);
-        assert_eq!(odd.markers(), [700, 900]);
+        odd.signs = Some([u32::MAX, u32::MAX, u32::MAX]);
+        assert!(!odd.is_sane());
+        odd.signs = Some([1, 1, 2]);
+        assert!(odd.is_sane());
     }
 
-    /// P(lead >= t) of n fair signs is at most exp(-t^2 / 2n) (Hoeffding), whatever the pictures show, for a sign counts one
-    /// at most. What is looked for is half of n: signs that changed. Of 2,000 fewer than 0.4 n did with less than 10^-17.
     #[test]
-    fn chance_and_a_marker_that_half_comes_through_end_as_stated() {
-        let by_chance = (-(LEAD_FOUND as f64) * 0.4 / 2.0).exp();
-        assert!(by_chance < 1e-13, "{by_chance}");
-        // Seven of ten signs come through, and 15 seconds show 900: the lead is 360 on average, 27.5 its deviation.
-        let lost = (LEAD_CHANCE as f64 * 900.0).sqrt();
-        let deviations = (360.0 - lost) / (2.0 * (900.0 * 0.7 * 0.3_f64).sqrt());
-        assert!(deviations > 8.0, "{deviations}");
+    fn what_an_encoder_swallows_or_nobody_measured_is_not_held_against_the_node() {
+        assert_eq!(with(0, 0, 900), Finding::Inconclusive, "letterboxes");
+        assert_eq!(
+            with(300, 300, 900),
+            Finding::Inconclusive,
+            "a third of them"
+        );
+        assert_eq!(with(340, 335, 900), Finding::Fail, "three of four decided");
+        assert_eq!(with(0, 900, 900), Finding::Inconclusive, "not by chance");
+        assert_eq!(with(299, 300, 599), Finding::Inconclusive, "too few");
+        assert_eq!(with(300, 300, 600), Finding::Fail);
+        for encoder in ["nvh264enc", "vah264lpenc", "qsvh264enc", "vp9enc", ""] {
+            let unknown = found(|p| {
+                p.presses = None;
+                p.signs = Some([450, 450, 900]);
+                p.quality.encoder = encoder.to_owned();
+            });
+            assert_eq!(unknown, Finding::Inconclusive, "{encoder}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_marks_and_lets_nothing_be_read_does_not_pass() {
+        assert_eq!(with(0, 0, 0), Finding::Inconclusive, "it took it back");
+        assert_eq!(with(255, 0, 255), Finding::Inconclusive);
+        let never = found(|p| p.presses = None);
+        assert_eq!(never, Finding::Pass, "it never said that it draws one");
+        let presses = found(|p| p.signs = Some([0, 0, 0]));
+        assert_eq!(presses, Finding::Pass, "presses are counted");
+    }
+
+    /// The probability of a finding if each of so many signs agrees with this one, whatever the others do.
+    fn chance_of(finding: Finding, looked: u32, each: f64) -> f64 {
+        let ln = |n: u32| (1..=n).map(|n| f64::from(n).ln()).sum::<f64>();
+        let of = |agree: u32| {
+            let against = looked - agree;
+            let ways = ln(looked) - ln(agree) - ln(against);
+            (ways + f64::from(agree) * each.ln() + f64::from(against) * (1.0 - each).ln()).exp()
+        };
+        let ends = |agree: &u32| with(*agree, looked - agree, looked) == finding;
+        (0..=looked).filter(ends).map(of).sum()
+    }
+
+    #[test]
+    fn chance_and_a_marker_that_partly_comes_through_end_as_stated_if_signs_are_lost_independently()
+    {
+        for looked in [256, 600, 900] {
+            let passes = chance_of(Finding::Pass, looked, 0.5);
+            assert!(passes < 1e-30, "{looked}: {passes}");
+        }
+        for looked in [600, 900] {
+            let caught = chance_of(Finding::Fail, looked, 0.5);
+            assert!(caught > 0.999, "{looked}: {caught}");
+            let wronged = chance_of(Finding::Fail, looked, 0.7);
+            assert!(wronged < 1e-8, "{looked}: {wronged}");
+        }
+        assert!(chance_of(Finding::Pass, 900, 0.83) > 1.0 - 1e-6);
     }
 
     #[test]

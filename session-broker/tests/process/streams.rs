@@ -392,7 +392,7 @@ impl World {
             app: "demo".to_owned(),
             input: KeyId([1; 32]),
             presses: None,
-            chips: None,
+            signs: None,
             quality: quality(),
             faults: Vec::new(),
             receipt: receipt["index"].as_u64().unwrap(),

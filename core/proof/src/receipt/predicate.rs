@@ -150,7 +150,7 @@ pub struct Porw {
     pub finding: Finding,
     /// SHA-256 of the recorded input.
     pub input: KeyId,
-    /// Markers of the session that were found, of so many looked for.
+    /// Presses that pictures count, of so many that were made; zeros of an app whose pictures count none.
     pub markers: [u32; 2],
     /// What was measured.
     pub quality: Quality,
@@ -158,6 +158,10 @@ pub struct Porw {
     pub reason: String,
     /// Salted commitment to the session that was played.
     pub session: KeyId,
+    /// Signs of the session's marker that agree, that do not, and that were looked for. Receipts of before have none, nor
+    /// those of a session whose node says that it draws no marker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signs: Option<[u32; 3]>,
 }
 
 /// What a round's reports come to, or how a dispute ended.

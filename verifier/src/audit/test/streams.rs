@@ -36,7 +36,7 @@ fn stream(world: &World, id: &str, round: u64, checker: &KeyId) -> Vec<u8> {
         app: "calibrate".to_owned(),
         input: KeyId([0; 32]),
         presses: Some([9, 9]),
-        chips: None,
+        signs: None,
         quality: Quality {
             seconds: 15,
             frames: 900,

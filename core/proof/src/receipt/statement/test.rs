@@ -32,17 +32,20 @@ fn one_of_each() -> Vec<Statement> {
         step: "step".to_owned(),
         reason: "it says \"so\"\n".to_owned(),
     };
+    let played = |signs| Porw {
+        session: ID,
+        app: "app".to_owned(),
+        input: ID,
+        markers: [1, 2],
+        quality: quality(),
+        finding: Finding::Inconclusive,
+        reason: "é".to_owned(),
+        signs,
+    };
     let kinds = [
         Predicate::Porc(Box::new(porc(Finding::Pass))),
-        Predicate::Porw(Porw {
-            session: ID,
-            app: "app".to_owned(),
-            input: ID,
-            markers: [1, 2],
-            quality: quality(),
-            finding: Finding::Inconclusive,
-            reason: "é".to_owned(),
-        }),
+        Predicate::Porw(played(None)),
+        Predicate::Porw(played(Some([3, 1, 5]))),
         Predicate::Session(Box::new(Session::new(edge, vec![sample]))),
         Predicate::Verdict(verdict(Some(ID))),
         Predicate::Verdict(verdict(None)),
