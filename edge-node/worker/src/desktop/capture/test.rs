@@ -4,6 +4,7 @@ use super::super::rig::app::App;
 use super::super::rig::{Rig, SIZE};
 use super::*;
 use nearlight_protocol::worker::VideoCodec;
+use nearlight_stream::marker::Shape as Plane;
 
 const RED: [u8; 4] = [0, 0, 255, 0];
 const GREEN: [u8; 4] = [0, 255, 0, 0];
@@ -78,6 +79,47 @@ fn a_whole_surface_in_memory_takes_no_detour_over_the_gpu() {
             .iter()
             .all(|y| *y == bytes[0])
     );
+}
+
+/// What is visible, without a marker and with that of a session, is the same but for what a pen draws.
+fn is_marked_as_a_pen_does(rig: &mut Rig, path: PicturePath) {
+    let session = SessionId::from_parts(1, [7; 10]);
+    rig.desktop.watch(None);
+    let mut plain = drawn(rig);
+    assert!(!rig.desktop.capture.is_marked());
+    rig.desktop.watch(Some(&session));
+    let marked = drawn(rig);
+    assert!(rig.desktop.capture.is_marked());
+    assert_eq!(rig.desktop.picture_path(), path);
+    assert_ne!(marked, plain);
+    let shape = Plane {
+        width: SIZE.width as usize,
+        height: SIZE.height as usize,
+        stride: SIZE.width as usize,
+    };
+    Pen::new(Key::of(&session))
+        .draw(&mut plain, shape, 0)
+        .unwrap();
+    assert!(marked == plain, "{path:?}");
+}
+
+#[test]
+fn pictures_carry_the_sessions_marker_on_every_way_through_memory() {
+    let mut whole = Rig::new(None);
+    let _app = whole.serve(|stream| {
+        let mut app = App::over(stream);
+        let _window = app.window(GREEN);
+        assert!(app.sync());
+        app
+    });
+    is_marked_as_a_pen_does(&mut whole, PicturePath::Memory);
+    let (mut composed, mut read_back) = (Rig::new(None), Rig::on_gpu());
+    let _apps = (
+        show_parent_and_child(&mut composed),
+        show_parent_and_child(&mut read_back),
+    );
+    is_marked_as_a_pen_does(&mut composed, PicturePath::Memory);
+    is_marked_as_a_pen_does(&mut read_back, PicturePath::Readback);
 }
 
 #[test]
