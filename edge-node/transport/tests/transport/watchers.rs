@@ -36,7 +36,8 @@ fn a_watcher_sees_the_player_s_own_encode() {
     let worker = node.add_session(1);
     let mut player = player(&node, 1, Wish::H264);
     player.wait_ready();
-    worker.hear_attach();
+    let whose = worker.hear_attach().session;
+    assert_eq!(whose, Some(session(1)), "its marker is in the pictures");
     let mut watcher = watcher(&node, 2, Wish::H264, 1);
     assert_eq!(player.notice(), Notice::Watchers { count: 1 });
     // A key frame for the newcomer, and no second encode.
