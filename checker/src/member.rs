@@ -12,7 +12,9 @@ use nearlight_proof::key::{PublicKey, SecretKey};
 use nearlight_proof::membership::{self, Delegation};
 use nearlight_protocol::checker::{JoinChecker, JoinedChecker};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 const FILE: &str = "network.json";
 /// Which beacons the network's rounds take their values from: the entries of its log, a line each.
@@ -48,7 +50,7 @@ impl Network {
         let path = data.join(FILE);
         match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| Failure::Damaged(path)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 Err(Failure::NoNetwork(data.to_owned()))
             }
             Err(source) => Err(Failure::File { path, source }),
@@ -107,17 +109,24 @@ impl Network {
     }
 }
 
-/// What was kept of which beacons are used.
+/// What was kept of which beacons are used, and when that was, Unix milliseconds; `None` if nothing was told yet.
 ///
 /// # Errors
 /// [`Failure::File`].
-pub(crate) fn beacons(data: &Path) -> Result<Vec<String>, Failure> {
+pub(crate) fn beacons(data: &Path) -> Result<Option<(Vec<String>, u64)>, Failure> {
     let path = data.join(BEACONS);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(Failure::File { path, source }),
-    }
+    let read = || -> std::io::Result<_> {
+        let text = std::fs::read_to_string(&path)?;
+        Ok((text, std::fs::metadata(&path)?.modified()?))
+    };
+    let (text, at) = match read() {
+        Ok(read) => read,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Failure::File { path, source }),
+    };
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    Ok(Some((text.lines().map(str::to_owned).collect(), at_ms)))
 }
 
 /// Keeps them: a broker that shows fewer later is not believed.
@@ -128,6 +137,19 @@ pub(crate) fn keep_beacons(data: &Path, entries: &[String]) -> Result<(), Failur
     let path = data.join(BEACONS);
     let lines: String = entries.iter().map(|of| format!("{of}\n")).collect();
     write_atomic(&path, lines.as_bytes(), 0o600).map_err(|source| Failure::File { path, source })
+}
+
+/// Those of another network, or of rounds that another chain times, are none of this one.
+fn forget_beacons(data: &Path, network: &Network) -> Result<(), Failure> {
+    let of = |network: &Network| Some((network.directory_key.clone(), network.anchor().ok()?));
+    if Network::load(data).is_ok_and(|before| of(&before) == of(network)) {
+        return Ok(());
+    }
+    let path = data.join(BEACONS);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(Failure::File { path, source }),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn broker_of(authorities: Option<&str>, url: &str) -> Result<Broker, Failure> {
@@ -185,6 +207,7 @@ pub fn join_by(
         authorities,
     };
     network.anchor()?;
+    forget_beacons(data, &network)?;
     let key_id = public.id().to_string();
     // The certificate last: without it the checker is not in, and joins again.
     network.save(data)?;
@@ -214,6 +237,36 @@ fn delegation(licence: &SecretKey, checker: &PublicKey, until_s: u64) -> String 
 #[cfg(test)]
 mod test {
     use super::*;
+    use nearlight_proof::key::KeyId;
+
+    #[test]
+    fn whoever_joins_another_network_keeps_no_beacons_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |n: u8, genesis_ms| {
+            let authority = SecretKey::from_seed(&[n; 32]);
+            let anchor = Anchor {
+                anchor: KeyId([n; 32]),
+                genesis_ms,
+                length: 9,
+                round_ms: 1_000,
+            };
+            Network {
+                url: String::new(),
+                addresses: Vec::new(),
+                operator: String::new(),
+                directory_key: keys::hex_of(&authority.public()),
+                chain: String::from_utf8(anchor.sign(&authority).unwrap()).unwrap(),
+                authorities: None,
+            }
+        };
+        of(1, 5).save(dir.path()).unwrap();
+        for (next, kept) in [(of(1, 5), true), (of(1, 6), false), (of(2, 5), false)] {
+            keep_beacons(dir.path(), &["an entry".to_owned()]).unwrap();
+            forget_beacons(dir.path(), &next).unwrap();
+            assert_eq!(beacons(dir.path()).unwrap().is_some(), kept);
+        }
+        forget_beacons(dir.path(), &of(2, 5)).unwrap();
+    }
 
     #[test]
     fn a_delegation_is_made_with_the_directorys_own_key() {

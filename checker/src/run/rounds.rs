@@ -1,18 +1,24 @@
 //! Values of rounds, held to the chain's anchor or to drand's signature, whichever the network's rounds take them from.
 //!
 //! **Invariants.** Which beacon that is, entries say that the directory's key signed, and one that was seen stays: a broker
-//! cannot take it back. A value of the chain is hashed back to the newest that was seen, not to the beginning; one of drand
-//! is of the round that the rule says, and of no other.
+//! cannot take it back, nor show later less of it. One that is shown when its rounds have begun is not taken, unless nobody
+//! told this checker anything for minutes before that. A value of the chain is hashed back to the newest that was seen, not
+//! to the beginning; one of drand is of the round that the rule says, and of no other.
 
 use crate::failure::Failure;
 use crate::member::{Network, beacons, keep_beacons};
+use nearlight_kit::clock::unix_ms;
 use nearlight_proof::beacon::anchor::Anchor;
 use nearlight_proof::beacon::chain;
 use nearlight_proof::beacon::drand::QUICKNET;
 use nearlight_proof::beacon::used::{Beacon, Timetable, Used};
 use nearlight_proof::encoding::array_from_hex;
 use nearlight_proof::key::{KeyId, PublicKey};
+use nearlight_proof::receipt::verify::SKEW_S;
 use std::path::Path;
+
+/// So often it is written down that entries were told, milliseconds.
+const WRITTEN_EVERY_MS: u64 = 60_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -22,6 +28,12 @@ pub(super) struct Rounds {
     authority: PublicKey,
     /// The one that this checker works by, if it is not the network's to say.
     wanted: Option<Beacon>,
+    /// The entries of the table, as they were told.
+    kept: Vec<String>,
+    /// When entries were told the last time, Unix milliseconds; `None` before the first time.
+    told_ms: Option<u64>,
+    /// When that was written down.
+    written_ms: Option<u64>,
     newest: (u64, KeyId),
     /// The last round of drand's that was verified.
     drawn: Option<(u64, [u8; 32])>,
@@ -34,6 +46,9 @@ impl Rounds {
             table: Timetable::new(anchor),
             authority,
             wanted,
+            kept: Vec::new(),
+            told_ms: None,
+            written_ms: None,
             drawn: None,
         }
     }
@@ -49,19 +64,28 @@ impl Rounds {
     ) -> Result<Self, Failure> {
         let mut rounds = Self::new(network.anchor()?, network.authority()?, wanted);
         // What was kept was taken before.
-        rounds.learn(&beacons(data)?).map_err(Failure::Beacon)?;
+        if let Some((entries, told_ms)) = beacons(data)? {
+            rounds.learn(&entries, told_ms).map_err(Failure::Beacon)?;
+            rounds.told_ms = Some(told_ms);
+        }
         Ok(rounds)
     }
 
-    /// As [`Rounds::learn`], and what is new is kept for the next start.
+    /// As [`Rounds::learn`], and what is new is kept for the next start, beside what was.
     pub(super) fn learn_for_good(&mut self, data: &Path, entries: &[String]) {
-        let kept = match self.learn(entries) {
-            Ok(false) => return,
-            Ok(true) => keep_beacons(data, entries).map_err(|error| error.to_string()),
-            Err(why) => Err(why),
-        };
-        if let Err(error) = kept {
+        let (now_ms, known) = (unix_ms(), self.kept.len());
+        if let Err(error) = self.learn(entries, now_ms) {
             tracing::error!(error, "the beacons of rounds are not as they were told");
+        }
+        self.told_ms = Some(now_ms);
+        // The file's time says when entries were told the last time.
+        let is_old = |at: u64| at.saturating_add(WRITTEN_EVERY_MS) <= now_ms;
+        if known == self.kept.len() && !self.written_ms.is_none_or(is_old) {
+            return;
+        }
+        match keep_beacons(data, &self.kept) {
+            Ok(()) => self.written_ms = Some(now_ms),
+            Err(error) => tracing::error!(%error, "the beacons of rounds are not kept"),
         }
     }
 
@@ -69,20 +93,29 @@ impl Rounds {
     ///
     /// # Errors
     /// What is wrong with one. Those before it are taken.
-    pub(super) fn learn(&mut self, entries: &[String]) -> Result<bool, String> {
-        let known = self.table.uses().len();
+    fn learn(&mut self, entries: &[String], now_ms: u64) -> Result<bool, String> {
+        let known = self.kept.len();
         for entry in entries {
             let used = Used::open(entry.as_bytes(), &self.authority).ok_or(
                 "the broker shows an entry about beacons that is not signed by the directory's key",
             )?;
-            self.table.add(used).map_err(|why| {
-                format!(
-                    "the broker shows that rounds from {} on take their values from {}: {why}",
-                    used.from_round, used.beacon
-                )
-            })?;
+            if self.table.uses().contains(&used) {
+                continue;
+            }
+            let says = format!(
+                "the broker shows that rounds from {} on take their values from {}",
+                used.from_round, used.beacon
+            );
+            let begins_ms = self.table.anchor().begins_ms(used.from_round);
+            let was_told = |told_ms: u64| told_ms.saturating_add(SKEW_S * 1000) > begins_ms;
+            if begins_ms <= now_ms && self.told_ms.is_some_and(was_told) {
+                return Err(format!("{says}, which have begun, and did not before"));
+            }
+            let added = self.table.add(used);
+            added.map_err(|why| format!("{says}: {why}"))?;
+            self.kept.push(entry.clone());
         }
-        Ok(self.table.uses().len() > known)
+        Ok(self.kept.len() > known)
     }
 
     /// Whether a value is that of the round's beacon.
@@ -205,8 +238,8 @@ mod test {
         let network = signer.network(1_000, 3);
         let drand = Beacon::Drand(network);
         let mut rounds = rounds(Some(drand));
-        assert_eq!(rounds.learn(&[entry(drand, 1)]), Ok(true));
-        assert_eq!(rounds.learn(&[entry(drand, 1)]), Ok(false));
+        assert_eq!(rounds.learn(&[entry(drand, 1)], 0), Ok(true));
+        assert_eq!(rounds.learn(&[entry(drand, 1)], 0), Ok(false));
         // Round 2 begins at 1060 s, when round 21 of the network is due.
         let of = |n| {
             let signature = signer.sign(n);
@@ -231,18 +264,74 @@ mod test {
         let own = Beacon::Drand(Signer::new(5).network(1_000, 3));
         let mut known = rounds(None);
         let quicknet = entry(Beacon::Drand(QUICKNET), 3);
-        assert_eq!(known.learn(&[quicknet.clone()]), Ok(true));
-        assert_eq!(known.learn(&[]), Ok(false));
-        assert!(known.learn(&[entry(Beacon::Chain, 3)]).is_err());
-        assert!(known.learn(&[quicknet.replace("3", "4")]).is_err());
+        assert_eq!(known.learn(std::slice::from_ref(&quicknet), 0), Ok(true));
+        assert_eq!(known.learn(&[], 0), Ok(false));
+        assert!(known.learn(&[entry(Beacon::Chain, 3)], 0).is_err());
+        assert!(known.learn(&[quicknet.replace("3", "4")], 0).is_err());
         assert!(known.check(2, &value(2), None).is_ok());
         assert!(known.check(3, &value(3), None).is_err());
         let mut strange = rounds(None);
-        strange.learn(&[entry(own, 1)]).unwrap();
+        strange.learn(&[entry(own, 1)], 0).unwrap();
         let why = strange.check(2, &value(2), None).unwrap_err();
         assert!(why.contains("not quicknet"), "{why}");
         // Who is told to work by quicknet alone does nothing of the chain's.
         let mut strict = rounds(Some(Beacon::Drand(QUICKNET)));
         assert!(strict.check(2, &value(2), None).is_err());
+    }
+
+    fn network() -> Network {
+        Network {
+            url: String::new(),
+            addresses: Vec::new(),
+            operator: String::new(),
+            directory_key: hex(authority().public().as_bytes()),
+            chain: String::from_utf8(anchor().sign(&authority()).unwrap()).unwrap(),
+            authorities: None,
+        }
+    }
+
+    fn started(dir: &tempfile::TempDir) -> Rounds {
+        Rounds::open(dir.path(), &network(), None).unwrap()
+    }
+
+    /// It shows another entry, of rounds that never come, in place of the one that it regrets.
+    #[test]
+    fn a_broker_that_shows_something_else_makes_a_checker_forget_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let quicknet = |round| entry(Beacon::Drand(QUICKNET), round);
+        started(&dir).learn_for_good(dir.path(), &[quicknet(5)]);
+        started(&dir).learn_for_good(dir.path(), &[quicknet(1_000_000_000_000)]);
+        let mut known = started(&dir);
+        assert!(known.check(6, &value(6), None).is_err());
+        assert!(known.check(4, &value(4), None).is_ok());
+        assert_eq!(known.table.uses().len(), 2);
+
+        // What stands before one that is wrong is kept.
+        let dir = tempfile::tempdir().unwrap();
+        let wrong = entry(Beacon::Chain, 4);
+        started(&dir).learn_for_good(dir.path(), &[quicknet(5), wrong]);
+        assert!(started(&dir).check(6, &value(6), None).is_err());
+    }
+
+    #[test]
+    fn a_beacon_that_is_shown_when_its_rounds_have_begun_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let late = [entry(Beacon::Drand(QUICKNET), 5)];
+        started(&dir).learn_for_good(dir.path(), &[]);
+        // Over a restart, too.
+        let mut known = started(&dir);
+        known.learn_for_good(dir.path(), &late);
+        assert!(known.check(6, &value(6), None).is_ok());
+        assert!(started(&dir).table.uses().is_empty());
+        // Nobody could have told a checker that was away.
+        let begins_ms = anchor().begins_ms(5);
+        for (told_ms, is_taken) in [(begins_ms - 299_999, false), (begins_ms - 300_000, true)] {
+            let mut known = rounds(None);
+            known.told_ms = Some(told_ms);
+            assert_eq!(known.learn(&late, begins_ms).is_ok(), is_taken, "{told_ms}");
+        }
+        let mut known = rounds(None);
+        known.told_ms = Some(begins_ms - 1);
+        assert_eq!(known.learn(&late, begins_ms - 1), Ok(true), "in time");
     }
 }

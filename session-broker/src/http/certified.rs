@@ -12,7 +12,7 @@ use super::caller::{Caller, Certified, nobody};
 use super::forward::to_holder;
 use super::problem::{Refusal, enrol_refused, forbidden, not_found, store_failed};
 use super::serve::{Peer, converse};
-use super::{Api, checker_account, duties, guard, log, ops, prove, receipts};
+use super::{Api, checker_account, duties, guard, log, ops, prove, receipts, rounds};
 use crate::access::Permission;
 use crate::ledger::CheckerRow;
 use axum::extract::{DefaultBodyLimit, Request, State};
