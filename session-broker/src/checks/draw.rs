@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   round begins --the drand round of the rule is due--> relays --signature that verifies--> drawn
-//!        `--half a round without one--> void
+//!        `--half a round without one: nobody draws it any more--the next one begins--> void
 //! ```
 //!
 //! **Invariants.** Nobody is assigned in a round before its value is in the ledger, and that is the rule's or none: where no
-//! relay has it the round waits, and is void after half of its length. What the ledger has first stays, whichever broker
-//! wrote it. No round begins with a beacon of which the log has no entry.
+//! relay has it the round waits, and takes none after half of its length. What the ledger has first stays, whichever broker
+//! wrote it; that it is void is written when the round is over, so that one broker's clock does not void another's round. No
+//! round begins with a beacon of which the log has no entry.
 
 use super::chain::Chain;
 use super::relays::{NoRound, Relays};
@@ -26,8 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 /// How often is looked whether a value is wanted, at most and at least.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
-/// Rounds until another beacon is used: its entry stands in the log by then.
-const ROUNDS_AHEAD: u64 = 2;
+/// Rounds until another beacon is used: its entry stands in the log by then. Of rounds of a minute, as shipped, that is twice
+/// what times of the log may be off by, which an audit asks for once.
+const ROUNDS_AHEAD: u64 = 10;
+/// A round has so many of a beacon outside at least: half of it is waited for one.
+const PERIODS_MIN: u64 = 4;
 
 /// What a round that has begun has for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,20 @@ struct Seen {
     settled: u64,
     /// The last round of which it was said that it waits.
     said: u64,
+    /// Relays are not asked before, Unix milliseconds.
+    asks_ms: u64,
+    /// Whether the last look failed.
+    fails: bool,
+}
+
+/// A round, the round of drand that it takes its value from, and since when that is missed, Unix milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Sought {
+    round: u64,
+    network: Network,
+    of: u64,
+    missed_ms: u64,
+    until_ms: u64,
 }
 
 /// Has rounds get their values until `stop`.
@@ -63,9 +81,15 @@ pub(super) async fn keep(checks: Arc<Checks>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = beat.tick() => {}
         }
-        if let Err(error) = checks.draw(&relays, &mut seen).await {
-            tracing::debug!(%error, "the round of checks has no value yet");
+        let drawn = tokio::select! {
+            () = stop.cancelled() => return,
+            drawn = checks.draw(&relays, &mut seen, &stop) => drawn,
+        };
+        metrics::checks_round_waits(*drawn.as_ref().unwrap_or(&true));
+        if let (Err(error), false) = (&drawn, seen.fails) {
+            tracing::warn!(%error, "rounds of checks get no values, and nobody is assigned");
         }
+        seen.fails = drawn.is_err();
     }
 }
 
@@ -150,100 +174,163 @@ impl Checks {
         logged.as_slice() == table.uses()
     }
 
-    async fn draw(&self, relays: &Relays, seen: &mut Seen) -> Result<(), ChecksError> {
+    /// Whether the round of this moment waits for a value that relays should have.
+    async fn draw(
+        &self,
+        relays: &Relays,
+        seen: &mut Seen,
+        stop: &CancellationToken,
+    ) -> Result<bool, ChecksError> {
         let Some(mut table) = self.timetable().await? else {
-            return Ok(());
+            return Ok(false);
         };
         if !seen.is_told {
-            self.use_beacon(&table).await?;
-            seen.is_told = true;
+            seen.is_told = self.use_beacon(&table).await?;
             table = self.timetable().await?.unwrap_or(table);
         }
         self.log_used(&table).await?;
         let now_ms = self.clock.unix_ms();
         let round = table.anchor().round_at(now_ms).unwrap_or(0);
+        self.settle_last(&table, round, seen).await?;
         let Some((network, of)) = table.drand(round).filter(|_| round > seen.settled) else {
-            return Ok(());
+            return Ok(false);
         };
-        if self.ledger.drawn((round, round)).await?.is_empty() {
-            let is_due = network
-                .due_s(of)
-                .is_some_and(|due_s| due_s * 1000 <= now_ms);
-            if !is_due {
-                return Ok(());
-            }
-            let signature = self.ask(relays, (network, of), round, seen).await;
-            let is_late = table.waits_until_ms(round) <= self.clock.unix_ms();
-            let signature = match (signature, is_late) {
-                (Some(signature), false) => hex(&signature),
-                (None, false) => {
-                    metrics::checks_round_waits(true);
-                    return Ok(());
-                }
-                (_, true) => String::new(),
+        if !self.ledger.drawn((round, round)).await?.is_empty() {
+            seen.settled = round;
+            return Ok(false);
+        }
+        let due_ms = network.due_s(of).unwrap_or(u64::MAX).saturating_mul(1000);
+        let sought = Sought {
+            round,
+            network,
+            of,
+            missed_ms: due_ms.saturating_add(network.period_s() * 1000),
+            until_ms: table.waits_until_ms(round),
+        };
+        let waits = sought.missed_ms <= now_ms;
+        if now_ms < due_ms.max(seen.asks_ms) || sought.until_ms <= now_ms {
+            return Ok(waits);
+        }
+        seen.asks_ms = now_ms.saturating_add(network.period_s() * 1000);
+        let Some(signature) = self.ask((relays, stop), sought, seen).await else {
+            return Ok(waits);
+        };
+        if sought.until_ms <= self.clock.unix_ms() {
+            return Ok(true);
+        }
+        let signature = hex(&signature);
+        let drawn = self.settled(CheckChange::Draw { round, signature });
+        metrics::checks_round(if drawn.await? { "drawn" } else { "void" });
+        seen.settled = round;
+        Ok(false)
+    }
+
+    /// The round before is over: without a value it is void, and stays so.
+    async fn settle_last(
+        &self,
+        table: &Timetable,
+        round: u64,
+        seen: &mut Seen,
+    ) -> Result<(), ChecksError> {
+        let last = round.saturating_sub(1);
+        if last <= seen.settled || table.drand(last).is_none() {
+            return Ok(());
+        }
+        if self.ledger.drawn((last, last)).await?.is_empty() {
+            let void = CheckChange::Draw {
+                round: last,
+                signature: String::new(),
             };
-            let is_void = signature.is_empty();
-            let change = CheckChange::Draw { round, signature };
-            self.write(vec![change]).await?;
-            if is_void {
+            if !self.settled(void).await? {
+                metrics::checks_round("void");
                 tracing::error!(
-                    round,
-                    "no relay gave the round's value in time: it is void, and nobody is assigned in it"
+                    round = last,
+                    "no relay gave the round's value in time: it is void, and nobody was assigned in it"
                 );
             }
-            metrics::checks_round(if is_void { "void" } else { "drawn" });
         }
-        metrics::checks_round_waits(false);
-        seen.settled = round;
+        seen.settled = last;
         Ok(())
+    }
+
+    /// Writes what a round has, and whether it has a value then: another broker may have been first.
+    async fn settled(&self, change: CheckChange) -> Result<bool, ChecksError> {
+        let CheckChange::Draw { round, .. } = &change else {
+            return Ok(false);
+        };
+        let round = *round;
+        self.write(vec![change]).await?;
+        let drawn = self.ledger.drawn((round, round)).await?;
+        Ok(drawn.values().any(|signature| !signature.is_empty()))
     }
 
     async fn ask(
         &self,
-        relays: &Relays,
-        (network, of): (Network, u64),
-        round: u64,
+        (relays, stop): (&Relays, &CancellationToken),
+        sought: Sought,
         seen: &mut Seen,
     ) -> Option<[u8; 48]> {
-        let asking = relays.clone();
-        let asked = tokio::task::spawn_blocking(move || asking.ask(&network, of)).await;
-        match asked.ok()? {
-            Ok(signature) => Some(signature),
-            Err(failed) => {
-                let names = failed.iter().map(|(_, why)| why.name());
-                names.for_each(metrics::checks_relay_failed);
-                if seen.said < round {
-                    seen.said = round;
-                    let why = in_words(&failed);
-                    tracing::warn!(round, drand_round = of, %why,
-                        "the round waits, and nobody is assigned in it until a relay has its value: let this host reach one, or name others in `checks.beacon_relays`");
-                }
-                None
-            }
+        let Sought {
+            round, network, of, ..
+        } = sought;
+        let left_ms = sought.until_ms.saturating_sub(self.clock.unix_ms());
+        let within = Duration::from_millis(left_ms);
+        let (asking, stop) = (relays.clone(), stop.clone());
+        let asked = tokio::task::spawn_blocking(move || asking.ask((&network, of), within, &stop));
+        let failed = match asked.await.ok()? {
+            Ok(signature) => return Some(signature),
+            Err(failed) => failed,
+        };
+        // A relay has a round some time after it is due.
+        if self.clock.unix_ms() < sought.missed_ms {
+            return None;
         }
+        let names = failed.iter().map(|(_, why)| why.name());
+        names.for_each(metrics::checks_relay_failed);
+        if seen.said < round {
+            seen.said = round;
+            let why = in_words(&failed);
+            tracing::warn!(round, drand_round = of, %why,
+                "the round waits, and nobody is assigned in it until a relay has its value: let this host reach one, or name others in `checks.beacon_relays`");
+        }
+        None
     }
 
-    /// The beacon of the settings is used from a round to come, if another one is now.
-    async fn use_beacon(&self, table: &Timetable) -> Result<(), ChecksError> {
+    /// The beacon of the settings is used from a round to come, if another one is now; whether that is so, or never will be.
+    async fn use_beacon(&self, table: &Timetable) -> Result<bool, ChecksError> {
         let wanted = self.settings.beacon;
         let used = table.uses().last().map_or(Beacon::Chain, |of| of.beacon);
-        let Some(round) = table.anchor().round_at(self.clock.unix_ms()) else {
-            return Ok(());
-        };
         if used == wanted {
-            return Ok(());
+            return Ok(true);
+        }
+        let Some(round) = table.anchor().round_at(self.clock.unix_ms()) else {
+            return Ok(true);
+        };
+        if let Beacon::Drand(network) = wanted
+            && table.anchor().round_ms < PERIODS_MIN * network.period_s() * 1000
+        {
+            tracing::error!(%used, %wanted, round_ms = table.anchor().round_ms,
+                "the rounds of this network's chain are too short for the beacon of `checks.beacon`, which is not used");
+            return Ok(true);
         }
         let from_round = match round {
             0 => 1,
             begun => begun + ROUNDS_AHEAD,
         };
-        tracing::warn!(%used, %wanted, from_round, "rounds of checks take their values from another beacon");
         let row = BeaconRow {
             from_round,
             beacon: wanted.to_string(),
         };
+        let beacon = row.beacon.clone();
         self.write(vec![CheckChange::UseBeacon(row)]).await?;
-        Ok(())
+        // Another broker may have written one of its own, of later rounds: it is tried again.
+        let known = self.ledger.chain().await?;
+        let last = known.and_then(|chain| chain.used.last().cloned());
+        let is_used = last.is_some_and(|of| of.beacon == beacon);
+        if is_used {
+            tracing::warn!(%used, %wanted, from_round, "rounds of checks take their values from another beacon");
+        }
+        Ok(is_used)
     }
 
     async fn log_used(&self, table: &Timetable) -> Result<(), ChecksError> {

@@ -29,6 +29,8 @@ const SILENT: &str = "its checker said nothing until its time was over";
 #[derive(Debug, Default)]
 struct Seen {
     round: u64,
+    /// The nodes that were attached when a round was first looked at: whoever goes once its value is out goes too late.
+    targets: (u64, Vec<Target>),
     /// Node keys and GPUs that were assigned a probe by a whole committee at some time.
     probed: HashSet<(String, String)>,
 }
@@ -75,8 +77,18 @@ impl Checks {
             );
         }
         if round > seen.round && self.is_logged(&table) {
+            if seen.targets.0 != round {
+                let attached = self.attached();
+                let targets = attached.iter().filter_map(|node| self.target(node));
+                seen.targets = (round, targets.collect());
+            }
+            // One that is drawn in time is looked at within a quarter of it; the rest is for what is asked in it.
+            let until_ms = table.waits_until_ms(round) + anchor.round_ms / 4;
             match self.drawing(&table, round).await? {
                 Some(Drawing::Waits) => {}
+                Some(Drawing::Drawn(_, Some(_))) if until_ms < self.clock.unix_ms() => {
+                    seen.round = round;
+                }
                 Some(Drawing::Drawn(..)) => {
                     self.begin(round, seen).await?;
                     seen.round = round;
@@ -96,7 +108,7 @@ impl Checks {
         Ok(())
     }
 
-    /// A round begins: who is due in it, of the nodes that are attached here.
+    /// A round begins: who is due in it, of the nodes that were attached here when it was first looked at.
     async fn begin(&self, number: u64, seen: &mut Seen) -> Result<(), ChecksError> {
         let Some(round) = self.round(number).await? else {
             return Ok(());
@@ -106,14 +118,10 @@ impl Checks {
             return Ok(());
         }
         let rendering = self.directory.rendering();
-        let mut targets = Vec::new();
-        for node in self.attached() {
-            let Some(mut target) = self.target(&node) else {
-                continue;
-            };
-            target.renders = rendering.contains(&node);
-            target.capacity_is_due = self.capacity_is_due(&target, &round, seen).await?;
-            targets.push(target);
+        let mut targets = seen.targets.1.clone();
+        for target in &mut targets {
+            target.renders = rendering.contains(&target.node);
+            target.capacity_is_due = self.capacity_is_due(target, &round, seen).await?;
         }
         let times = self.times(self.chain().await?, round.began_ms);
         let players = self.players(round.began_ms).await?;

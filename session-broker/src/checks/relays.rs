@@ -8,11 +8,12 @@ use nearlight_proof::encoding::array_from_hex;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 use ureq::Agent;
 
-/// For a relay's answer: several are asked within half a round.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// For a relay's answer, at least and at most: all are asked in the time that is left.
+const ANSWER_WITHIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 const ANSWER_BYTES_MAX: u64 = 4096;
 
 /// What is the matter with a relay.
@@ -50,14 +51,14 @@ struct Told {
 pub(super) struct Relays {
     urls: Arc<[String]>,
     agent: Agent,
-    /// The one that answered last is asked first.
+    /// The one that answered last is asked first, and after a time in which none did the next.
     first: Arc<AtomicUsize>,
 }
 
 impl Relays {
     pub(super) fn new(urls: &[String]) -> Self {
         let config = Agent::config_builder()
-            .timeout_global(Some(ANSWER_WITHIN))
+            .max_redirects(0)
             .user_agent("nearlight-checks")
             .build();
         Self {
@@ -67,18 +68,28 @@ impl Relays {
         }
     }
 
-    /// The signature of a round, from the first relay that has it; or what is the matter with each. It waits for them.
+    /// The signature of a round, from the first relay that has it; or what is the matter with each. It waits for them for
+    /// some `within`, and asks no other one after `stop`.
     pub(super) fn ask(
         &self,
-        network: &Network,
-        round: u64,
+        (network, round): (&Network, u64),
+        within: Duration,
+        stop: &CancellationToken,
     ) -> Result<[u8; 48], Vec<(String, NoRound)>> {
+        let count = self.urls.len();
         let first = self.first.load(Ordering::Relaxed);
+        let began = Instant::now();
         let mut failed = Vec::new();
-        for turn in 0..self.urls.len() {
-            let at = (first + turn) % self.urls.len();
+        for turn in 0..count {
+            if stop.is_cancelled() {
+                break;
+            }
+            let left = within.saturating_sub(began.elapsed());
+            let share = left / u32::try_from(count - turn).unwrap_or(u32::MAX);
+            let patience = share.clamp(ANSWER_WITHIN.0, ANSWER_WITHIN.1);
+            let at = (first + turn) % count;
             let url = &self.urls[at];
-            match self.ask_one(url, network, round) {
+            match self.ask_one(url, (network, round), patience) {
                 Ok(signature) => {
                     self.first.store(at, Ordering::Relaxed);
                     return Ok(signature);
@@ -86,13 +97,22 @@ impl Relays {
                 Err(why) => failed.push((url.clone(), why)),
             }
         }
+        self.first
+            .store((first + 1) % count.max(1), Ordering::Relaxed);
         Err(failed)
     }
 
-    fn ask_one(&self, url: &str, network: &Network, round: u64) -> Result<[u8; 48], NoRound> {
+    fn ask_one(
+        &self,
+        url: &str,
+        (network, round): (&Network, u64),
+        patience: Duration,
+    ) -> Result<[u8; 48], NoRound> {
         let url = format!("{}/public/{round}", url.trim_end_matches('/'));
         let silent = |error: ureq::Error| NoRound::Silent(error.to_string());
-        let mut answer = self.agent.get(&url).call().map_err(silent)?;
+        let asked = self.agent.get(&url).config();
+        let asked = asked.timeout_global(Some(patience)).build();
+        let mut answer = asked.call().map_err(silent)?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         let read = body.read_to_vec().map_err(silent)?;
         told(&read, network, round)

@@ -162,7 +162,10 @@ async fn logged(rig: &Rig) -> Option<Timetable> {
     let chain = of("chain/v1");
     let anchor = Anchor::open(chain.first()?.as_bytes(), &authority).unwrap();
     let mut table = Timetable::new(anchor);
-    for entry in of("beacon/v1") {
+    let said = of("beacon/v1");
+    let once: std::collections::BTreeSet<&String> = said.iter().collect();
+    assert_eq!(once.len(), said.len(), "the log says nothing twice");
+    for entry in said {
         let used = Used::open(entry.as_bytes(), &authority).unwrap();
         table.add(used).unwrap();
     }

@@ -336,6 +336,8 @@ pub(super) async fn a_beacon_is_used_from_a_round_to_come_and_what_it_gave_stays
         assert_eq!(store.write(uses(late)).await, Applied::Skipped);
     }
     assert_eq!(store.write(uses(of(6, "chain"))).await, Applied::Done);
+    let same = store.write(uses(of(7, "chain"))).await;
+    assert_eq!(same, Applied::Skipped, "it is used already");
     let known = store.ledger.chain().await.unwrap().unwrap();
     assert_eq!(known.used, [of(5, "quicknet"), of(6, "chain")]);
     assert_eq!((known.genesis_ms, known.length), (1, 3));

@@ -1,5 +1,7 @@
 //! Who checks whom. Changes come one by one: they are few, but for assignments, which come a round at once.
 
+mod rounds;
+
 use super::receipts::{DirectoryPut, next_edition, put_key, revoke_key};
 use crate::ledger::batch::Answers;
 use crate::ledger::checks::{
@@ -131,22 +133,6 @@ const HOLD: &str = "
     WHERE checker.key_id = r.key_id AND checker.revoked_s IS NULL
         AND (checker.instance = r.instance OR checker.instance_until_ms <= r.now)";
 
-const BEGIN_CHAIN: &str = "
-    INSERT INTO beacon_chain (one, anchor, genesis_ms, round_ms, length)
-    SELECT 1, r.anchor, r.genesis_ms, r.round_ms, r.length
-    FROM {rows anchor text, genesis_ms bigint, round_ms bigint, length bigint}
-    WHERE TRUE ON CONFLICT (one) DO NOTHING";
-
-const USE_BEACON: &str = "
-    INSERT INTO beacon_used (from_round, beacon) SELECT r.from_round, r.beacon
-    FROM {rows from_round bigint, beacon text} WHERE NOT EXISTS
-        (SELECT 1 FROM beacon_used u WHERE u.from_round >= r.from_round)
-    ON CONFLICT (from_round) DO NOTHING";
-
-const DRAW: &str = "
-    INSERT INTO beacon_round (round, signature) SELECT r.round, r.signature
-    FROM {rows round bigint, signature text} WHERE TRUE ON CONFLICT (round) DO NOTHING";
-
 const ASSIGN: &str = "
     INSERT INTO assignment (round, node_key, duty, checker, node_id, place, due_ms, until_ms, state)
     SELECT r.round, r.node_key, r.duty, r.checker, r.node_id, r.place, r.due_ms, r.until_ms, r.state
@@ -229,7 +215,7 @@ async fn carry_out(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreEr
             })
         }
         CheckChange::BeginChain(_) | CheckChange::UseBeacon(_) | CheckChange::Draw { .. } => {
-            rounds(tx, change).await
+            rounds::carry_out(tx, change).await
         }
         CheckChange::Assign(rows) => {
             let rows: Vec<Value> = rows.iter().map(assignment_row).collect();
@@ -261,29 +247,6 @@ async fn carry_out(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreEr
             Ok(Applied::Done)
         }
     }
-}
-
-/// Where rounds take their values from, and these.
-async fn rounds(tx: &mut Tx, change: &CheckChange) -> Result<Applied, StoreError> {
-    let (statement, row) = match change {
-        CheckChange::BeginChain(chain) => {
-            let row = json!({
-                "anchor": chain.anchor, "genesis_ms": ms(chain.genesis_ms),
-                "round_ms": ms(chain.round_ms), "length": ms(chain.length),
-            });
-            (BEGIN_CHAIN, row)
-        }
-        CheckChange::UseBeacon(of) => {
-            let row = json!({ "from_round": ms(of.from_round), "beacon": of.beacon });
-            (USE_BEACON, row)
-        }
-        CheckChange::Draw { round, signature } => {
-            let row = json!({ "round": ms(*round), "signature": signature });
-            (DRAW, row)
-        }
-        _ => return Ok(Applied::Skipped),
-    };
-    new(tx, statement, &[row]).await
 }
 
 /// Puts in what is not there yet.
