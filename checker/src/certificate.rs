@@ -26,12 +26,14 @@ use nearlight_protocol::checker::{CheckerCertificate, RenewChecker};
 use nearlight_protocol::problem::ProblemType;
 use nearlight_protocol::unit::rfc3339;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The directory in the checker's own.
 const DIR: &str = "tls";
 /// The identity in it.
 const NAME: &str = "checker";
+/// For the next one, while the present one holds: the broker is asked what is due again before it takes this copy for dead.
+const WITHIN: Duration = Duration::from_secs(20);
 /// Seconds in a day.
 const DAY_S: u64 = 24 * 3600;
 
@@ -123,7 +125,9 @@ pub fn renew(
     let later = |error: Failure| NoRenewal::Later(error.to_string());
     let shown = load(data).map_err(later)?;
     let mut why = None;
-    if !shown.validity.is_over(SystemTime::now()) {
+    let holds = !shown.validity.is_over(SystemTime::now());
+    let until = holds.then(|| Instant::now() + WITHIN);
+    if holds {
         match renew_shown(data, network, broker, &shown) {
             Ok(()) => return load(data).map_err(later),
             Err(error @ NoRenewal::Final(_)) => return Err(error),
@@ -131,9 +135,14 @@ pub fn renew(
             Err(NoRenewal::Later(error)) => why = Some(error),
         }
     }
-    let renewed = renew_ended(data, &shown, addresses);
+    let renewed = renew_ended((data, &shown), addresses, until);
     renewed.map_err(|late| match (late, why) {
         (NoRenewal::Later(late), Some(why)) => NoRenewal::Later(format!("{why}; {late}")),
+        // No broker takes one that is so old: this says what to do.
+        (NoRenewal::Later(late), None) => match told(&shown, SystemTime::now()) {
+            Ok(_) => NoRenewal::Later(late),
+            Err(why) => NoRenewal::Final(why),
+        },
         (late, _) => late,
     })?;
     load(data).map_err(later)
@@ -148,7 +157,7 @@ fn renew_shown(
     let later = |error: Failure| NoRenewal::Later(error.to_string());
     let (key, request) = request().map_err(later)?;
     let given = broker
-        .renew(&RenewChecker { request })
+        .renew(&RenewChecker { request }, WITHIN / 2)
         .map_err(|error| match error {
             Refused::Said(ProblemType::Forbidden | ProblemType::Unauthenticated, why) => {
                 NoRenewal::Final(why)
@@ -166,7 +175,12 @@ fn renew_shown(
     Ok(())
 }
 
-fn renew_ended(data: &Path, shown: &Credentials, addresses: &[String]) -> Result<(), NoRenewal> {
+/// Until then at the latest, if there is a time.
+fn renew_ended(
+    (data, shown): (&Path, &Credentials),
+    addresses: &[String],
+    until: Option<Instant>,
+) -> Result<(), NoRenewal> {
     let later = |error: &dyn std::fmt::Display| NoRenewal::Later(error.to_string());
     let (key, _) = request().map_err(|error| later(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -177,15 +191,21 @@ fn renew_ended(data: &Path, shown: &Credentials, addresses: &[String]) -> Result
     let mut last = NoRenewal::Later("nobody has said where the broker's listener is".to_owned());
     for address in addresses {
         let asked = Box::pin(renew_late(address, &name, shown, &key, &clock));
-        match runtime.block_on(asked) {
+        let answered = runtime.block_on(async {
+            let Some(until) = until else {
+                return asked.await;
+            };
+            let answered = tokio::time::timeout_at(until.into(), asked).await;
+            let late = |_| EnrolError::Late {
+                address: address.clone(),
+            };
+            answered.map_err(late)?
+        });
+        match answered {
             Ok(issued) => return save(data, &issued).map_err(|error| later(&error)),
-            Err(error @ EnrolError::Refused { .. }) => {
-                return Err(match error.problem() {
-                    Some(ProblemType::TooManyRequests | ProblemType::Internal) | None => {
-                        later(&error)
-                    }
-                    Some(_) => NoRenewal::Final(said(&error)),
-                });
+            // Whatever else it refuses may pass, or another broker takes it.
+            Err(error) if error.problem() == Some(ProblemType::Forbidden) => {
+                return Err(NoRenewal::Final(said(&error)));
             }
             Err(error) => last = NoRenewal::Later(said(&error)),
         }

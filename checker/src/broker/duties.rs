@@ -52,9 +52,13 @@ impl Broker {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn renew(&self, asked: &RenewChecker) -> Result<CheckerCertificate, Refused> {
+    pub fn renew(
+        &self,
+        asked: &RenewChecker,
+        within: Duration,
+    ) -> Result<CheckerCertificate, Refused> {
         let path = "/v1/checkers/me/certificate";
-        self.send("POST", path, Some(asked), ANSWER_WITHIN)
+        self.send("POST", path, Some(asked), within)
     }
 
     /// What is due, once it is something else than `version`, or after so many seconds; streams as well if it `plays`.

@@ -3,8 +3,8 @@
 //!
 //! It is looked at each time before assignments are asked for, which is every 20 s at most.
 //!
-//! **Invariant.** A broker that cannot renew it now is asked again, less and less often; one that says no for good ends the
-//! checker, which says why.
+//! **Invariants.** A broker that cannot renew it now is asked again, less and less often; one that says no for good ends the
+//! checker, which says why. A new certificate is left alone for a while, whatever this machine's clock says.
 
 use super::{Runner, backoff, lock};
 use crate::certificate::{self, NoRenewal};
@@ -12,7 +12,10 @@ use crate::failure::Failure;
 use crate::member::Network;
 use nearlight_kit::pki::Credentials;
 use rand::Rng;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A new certificate is renewed no sooner than after that part of its life.
+const LEFT_ALONE: u32 = 24;
 
 /// When it is to be renewed.
 #[derive(Debug)]
@@ -30,6 +33,19 @@ impl Renewal {
             failed: 0,
             again: Instant::now(),
         }
+    }
+
+    /// Of one that came now.
+    fn after(shown: &Credentials, now: SystemTime) -> Self {
+        let mut next = Self::of(shown);
+        if next.due <= now {
+            tracing::warn!(
+                "the new certificate is to be renewed already; have this machine's clock set by NTP"
+            );
+        }
+        let life: Duration = shown.validity.life();
+        next.due = next.due.max(now + life / LEFT_ALONE);
+        next
     }
 }
 
@@ -57,7 +73,7 @@ impl Runner {
             });
         match renewed {
             Ok(shown) => {
-                *next = Renewal::of(&shown);
+                *next = Renewal::after(&shown, SystemTime::now());
                 tracing::info!("the certificate was renewed");
                 Ok(())
             }
@@ -68,6 +84,34 @@ impl Runner {
                 tracing::warn!(why, "the certificate is not renewed; asking again");
                 Ok(())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use nearlight_kit::clock::WallClock;
+    use nearlight_kit::pki::{Ca, CheckerName, Identity};
+    use nearlight_protocol::id::KeyId;
+
+    /// It asked for one after the other, as fast as it could.
+    #[test]
+    fn a_clock_that_is_ahead_does_not_renew_all_the_time() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let dir = tempfile::tempdir().unwrap();
+        let name = CheckerName::new(&"ab".repeat(32), KeyId::from_parts(1, [2; 10])).unwrap();
+        // The broker is 20 hours behind this clock.
+        for (ahead_s, least) in [(-20 * 3600, HOUR / 2), (0, 15 * HOUR)] {
+            let ca = Ca::ensure(dir.path(), WallClock::ahead_by(ahead_s)).unwrap();
+            ca.issue(dir.path(), "checker", Identity::checker(&name))
+                .unwrap();
+            let (shown, now) = (
+                Credentials::load(dir.path(), "checker").unwrap(),
+                SystemTime::now(),
+            );
+            assert_eq!(Renewal::of(&shown).due <= now, ahead_s < 0);
+            assert!(Renewal::after(&shown, now).due > now + least);
         }
     }
 }

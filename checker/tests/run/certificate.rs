@@ -141,6 +141,41 @@ fn a_checker_that_was_off_for_weeks_works_again_without_a_token() {
     assert!(member.shown().validity.not_after > SystemTime::now());
 }
 
+/// A `join` that was killed between the files looked as if it was done.
+#[test]
+fn a_join_that_was_cut_short_says_to_join_again() {
+    let broker = Scripted::start();
+    let member = Member::new(&broker);
+    let files = ["network.json", "tls/ca.pem", "tls/checker.pem"];
+    let path = |name: &str| member.dir.path().join(name);
+    let kept = files.map(|name| std::fs::read(path(name)).unwrap());
+    std::fs::remove_dir_all(path("tls")).unwrap();
+    std::fs::remove_file(path("network.json")).unwrap();
+    std::fs::create_dir(path("tls")).unwrap();
+    for (name, bytes) in files.iter().zip(kept) {
+        let (status, said) = member.says("status");
+        assert_eq!(status, 1, "{name}: {said}");
+        assert!(said.contains("`checker join URL --token T`"), "{said}");
+        std::fs::write(path(name), bytes).unwrap();
+    }
+    let (_, doctor) = member.says("doctor");
+    assert!(doctor.contains("takes the certificate"), "{doctor}");
+}
+
+/// It ended by itself, though the next attempt would have been taken.
+#[test]
+fn a_late_renewal_that_is_refused_for_now_is_asked_for_again() {
+    let broker = Scripted::start();
+    let member = Member::new(&broker);
+    member.aged(&broker, 40 * DAY_S);
+    broker.change(|script| script.busy = 1);
+    let running = member.run();
+    let asked = broker.until("it to be back", is_at_work);
+    assert_eq!(came_to(&asked, DOOR), 2);
+    running.signal("-TERM");
+    assert!(running.ended().status.success());
+}
+
 /// Whoever starts it learns why it ends, and does not wait for it in vain.
 #[test]
 fn a_checker_that_was_shut_out_ends_and_says_so() {

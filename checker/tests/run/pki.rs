@@ -133,6 +133,10 @@ impl Scripted {
             (RENEW_PATH, "") if script.shut_out => {
                 Some((403, problem("forbidden", "The checker was shut out.")))
             }
+            (RENEW_PATH, "") if script.busy > 0 => {
+                script.busy -= 1;
+                Some((400, problem("bad-request", "The nonce is over.")))
+            }
             (RENEW_PATH, "") => Some((200, self.pki.renewed(&asked.body))),
             (_, "") => Some((404, problem("not-found", "no certificate"))),
             _ if script.shut_out => Some((401, void())),

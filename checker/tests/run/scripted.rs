@@ -77,6 +77,8 @@ pub(crate) struct Script {
     pub(crate) log: Option<Log>,
     /// Whether the checker was shut out.
     pub(crate) shut_out: bool,
+    /// Late renewals that it does not take for now.
+    pub(crate) busy: usize,
     /// Connections with TLS that did not come about.
     pub(crate) hung_up: usize,
 }
