@@ -60,7 +60,15 @@ pub enum Command {
     Verify(VerifyArgs),
     /// What this checker was assigned, what it missed and why, how its word compares with what rounds came to, and what
     /// it earned.
-    Status,
+    Status(StatusArgs),
+}
+
+/// `checker status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The broker's listener for nodes and checkers, HOST:PORT, if it is elsewhere than the broker says.
+    #[arg(long)]
+    pub at: Option<String>,
 }
 
 /// `checker table`
@@ -83,6 +91,9 @@ pub struct DoctorArgs {
     /// The address of the broker: https, its name and perhaps a port [default: where the checker came in].
     #[arg(long, env = "NEARLIGHT_URL")]
     pub url: Option<String>,
+    /// The broker's listener for nodes and checkers, HOST:PORT, if it is elsewhere than the broker says.
+    #[arg(long)]
+    pub at: Option<String>,
     /// Where drand's quicknet is read, for `run --once`; without it that is looked at only where the broker has no rounds of its
     /// own.
     #[arg(long)]

@@ -95,7 +95,7 @@ pub fn look(data: &Path, args: &DoctorArgs) -> Vec<Line> {
         line("cert", kept.map_or_else(not_in, |_| cert(data))),
         line(
             "listener",
-            kept.map_or_else(not_in, |of| listener(data, of)),
+            kept.map_or_else(not_in, |of| listener(data, of, args.at.as_deref())),
         ),
     ]
 }
@@ -126,18 +126,18 @@ fn cert(data: &Path) -> Result<String, String> {
 }
 
 /// Whether the broker's listener is reached, and takes it.
-fn listener(data: &Path, network: &Network) -> Result<String, String> {
-    let at = network.addresses.join(", ");
+fn listener(data: &Path, network: &Network, other: Option<&str>) -> Result<String, String> {
+    let at = network.listener(other).join(", ");
     let said = |error: Failure| error.to_string();
     let shown = certificate::load(data).map_err(said)?;
     if shown.validity.is_over(SystemTime::now()) {
         return Ok(format!("{at}: not tried, for the certificate is over"));
     }
-    match network.broker(data, None).map_err(said)?.takes() {
+    match network.broker(data, other).map_err(said)?.takes() {
         Ok(()) => Ok(format!("{at} takes the certificate")),
         Err(Refused::Said(_, why)) => Err(format!("{at}: {why}")),
         Err(Refused::Away(why)) => Err(format!(
-            "{at}: {why}; let TCP out to it, or say another with `checker run --at HOST:PORT`"
+            "{at}: {why}; let TCP out to it, or say another with `--at HOST:PORT`"
         )),
     }
 }

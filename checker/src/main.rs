@@ -85,7 +85,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Verify(args) => return verify(&args),
         Command::Witness(args) => watch(data, &args)?,
-        Command::Status => standing(data)?,
+        Command::Status(args) => standing(data, args.at.as_deref())?,
         Command::Run(args) if !args.once => serve(data, &args)?,
         Command::Run(args) => {
             let args = args.once()?;
@@ -163,11 +163,11 @@ fn watch(data: &Path, args: &WitnessArgs) -> Result<(), Failure> {
     witness::run(data, args, move || say(format_args!("{ready}")))
 }
 
-fn standing(data: &Path) -> Result<(), Failure> {
+fn standing(data: &Path, at: Option<&str>) -> Result<(), Failure> {
     let network = member::Network::load(data)?;
     let told = certificate::told(&certificate::load(data)?, SystemTime::now());
     say(format_args!("{}", told.unwrap_or_else(|why| why)));
-    let broker = network.broker(data, None)?;
+    let broker = network.broker(data, at)?;
     let refused = |error: broker::Refused| Failure::Broker(error.to_string());
     let standing = broker.standing().map_err(refused)?;
     let account = match broker.account() {

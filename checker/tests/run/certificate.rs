@@ -32,7 +32,8 @@ impl Member {
     /// What the program says, and with which status it ends.
     fn says(&self, command: &str) -> (i32, String) {
         let mut checker = Command::new(PROGRAM);
-        let output = checker.arg("--data").arg(self.dir.path()).arg(command);
+        let words = command.split(' ');
+        let output = checker.arg("--data").arg(self.dir.path()).args(words);
         let output = output.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (
@@ -160,6 +161,22 @@ fn a_join_that_was_cut_short_says_to_join_again() {
     }
     let (_, doctor) = member.says("doctor");
     assert!(doctor.contains("takes the certificate"), "{doctor}");
+}
+
+#[test]
+fn another_address_of_the_listener_is_looked_at_where_it_is_given() {
+    let broker = Scripted::start();
+    let member = Member::new(&broker);
+    let path = member.dir.path().join("network.json");
+    let kept = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, kept.replace(&broker.at, "127.0.0.1:1")).unwrap();
+    let (_, doctor) = member.says("doctor");
+    assert!(doctor.contains("missing listener 127.0.0.1:1"), "{doctor}");
+    let (_, doctor) = member.says(&format!("doctor --at {}", broker.at));
+    let takes = format!("{} takes the certificate", broker.at);
+    assert!(doctor.contains(&takes), "{doctor}");
+    let (_, status) = member.says(&format!("status --at {}", broker.at));
+    assert!(status.contains("the certificate holds until"), "{status}");
 }
 
 /// It ended by itself, though the next attempt would have been taken.
