@@ -6,6 +6,8 @@
     reason = "a test says what it could not do by failing"
 )]
 
+use nearlight_kit::clock::WallClock;
+use nearlight_kit::pki::{Ca, CheckerName, Identity};
 use nearlight_protocol::api::{App, AppList};
 use nearlight_protocol::app::{DisplayMode, GpuClass, Shelf};
 use nix::sys::signal::{Signal, kill};
@@ -65,6 +67,36 @@ impl Machine {
              tail --pid=$$ -f /dev/null >/dev/null 2>&1 &\necho '{ready}'\necho 'hello from {name}' >&2\nwait\n"
         );
         self.program(name, &script);
+    }
+
+    /// A checker that came in so many days ago, and was off since.
+    fn has_checker(&self, n: u32, days: i64) {
+        const DAY_S: i64 = 24 * 3600;
+        let dir = self.path(&format!("data/checkers/{n}"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("checker.key"), "").unwrap();
+        fs::write(dir.join("network.json"), "{}").unwrap();
+        let (pki, tls) = (self.path("data/pki"), dir.join("tls"));
+        // The CA is older than all of them.
+        Ca::ensure(&pki, WallClock::ahead_by(-200 * DAY_S)).unwrap();
+        let then = Ca::ensure(&pki, WallClock::ahead_by(-days * DAY_S)).unwrap();
+        let name = CheckerName::new(&"ab".repeat(32), nearlight_kit::ids::key()).unwrap();
+        then.issue(&tls, "checker", Identity::checker(&name))
+            .unwrap();
+        fs::copy(pki.join("ca.pem"), tls.join("ca.pem")).unwrap();
+    }
+
+    /// The checker's program: it logs its flags and its end, and lives until SIGTERM.
+    fn checker(&self) {
+        let log = self.path("log").display().to_string();
+        self.program(
+            "checker",
+            &format!(
+                "#!/bin/sh\ncase \"$1\" in\nkey) echo 'public abc'; exit 0;;\ntable) exit 0;;\nwitness) echo \"w+$4\"; exit 0;;\nesac\n\
+                 echo \"checker up $*\" >>{log}\ntrap 'echo \"checker down\" >>{log}; kill $!; exit 0' TERM\n\
+                 tail --pid=$$ -f /dev/null >/dev/null 2>&1 &\necho '{{\"ready\":{{}}}}'\nwait\n"
+            ),
+        );
     }
 
     fn program(&self, name: &str, script: &str) {
@@ -315,23 +347,10 @@ fn a_taken_port_names_the_flag_to_use() {
 #[test]
 fn checkers_run_beside_the_node_and_stop_before_it() {
     let machine = Machine::new();
-    for n in 1..=2 {
-        let dir = machine.path(&format!("data/checkers/{n}"));
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("checker.key"), "").unwrap();
-        fs::write(dir.join("network.json"), "{}").unwrap();
-        fs::create_dir(dir.join("tls")).unwrap();
-        fs::write(dir.join("tls/checker.pem"), "").unwrap();
-    }
-    let log = machine.path("log").display().to_string();
-    machine.program(
-        "checker",
-        &format!(
-            "#!/bin/sh\ncase \"$1\" in\nkey) echo 'public abc'; exit 0;;\ntable) exit 0;;\nwitness) echo \"w+$4\"; exit 0;;\nesac\n\
-             echo \"checker up $*\" >>{log}\ntrap 'echo \"checker down\" >>{log}; kill $!; exit 0' TERM\n\
-             tail --pid=$$ -f /dev/null >/dev/null 2>&1 &\necho '{{\"ready\":{{}}}}'\nwait\n"
-        ),
-    );
+    machine.has_checker(1, 0);
+    // Its certificate is over, and it renews that by itself.
+    machine.has_checker(2, 30);
+    machine.checker();
     let mut up = machine.up(&["--checkers", "2"]);
     let ready = up.line();
     let url = ready.strip_prefix("ready ").unwrap().to_owned();
@@ -367,6 +386,26 @@ fn checkers_run_beside_the_node_and_stop_before_it() {
         "session-broker down",
     ];
     assert_eq!(log[4..], end, "{log:?}");
+}
+
+/// It was taken for one that is in, and ended as soon as it was started, each time.
+#[test]
+fn a_checker_whose_certificate_is_of_no_use_comes_in_again() {
+    for is_old in [true, false] {
+        let machine = Machine::new();
+        machine.has_checker(1, if is_old { 92 } else { 0 });
+        if !is_old {
+            // Of the broker of before.
+            fs::remove_dir_all(machine.path("data/pki")).unwrap();
+        }
+        machine.checker();
+        let mut up = machine.up(&["--checkers", "1"]);
+        assert_eq!(up.line(), "", "it runs with what it has");
+        let (status, said) = up.end();
+        // The broker of the test gives no token.
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("a checker is not admitted"), "{said}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::role::{Role, Supervised};
 use crate::client::Client;
 use anyhow::{Context as _, bail};
 use nearlight_kit::files::write_atomic;
+use nearlight_kit::pki::{Ca, Credentials, ensure_ca};
 use nearlight_protocol::checker::{AdmitChecker, NewCheckerToken};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub(super) const fn quorum(witnesses: usize) -> usize {
 struct Site {
     program: PathBuf,
     dir: PathBuf,
+    pki: PathBuf,
     dev_key: PathBuf,
     url: String,
     node_listen: String,
@@ -67,6 +69,7 @@ pub(super) async fn start(
     let site = Site {
         program: prepared.programs.join(PROGRAM),
         dir: prepared.data.join("checkers"),
+        pki: prepared.pki.clone(),
         dev_key: prepared.dev_key.clone(),
         url: url.to_owned(),
         node_listen: node_listen.to_owned(),
@@ -113,6 +116,7 @@ type Flags = Vec<(&'static str, String)>;
 
 impl Site {
     fn set_up(&self) -> anyhow::Result<(Vec<PathBuf>, Flags)> {
+        let ca = ensure_ca(&self.pki).context("the CA cannot be read")?;
         let dirs: Vec<PathBuf> = (1..=self.count)
             .map(|n| self.dir.join(n.to_string()))
             .collect();
@@ -121,8 +125,7 @@ impl Site {
             if !dir.join("checker.key").exists() {
                 self.run(dir, &["init"])?;
             }
-            let kept = ["network.json", "tls/checker.pem"];
-            if !kept.iter().all(|name| dir.join(name).exists()) {
+            if !is_in(dir, &ca) {
                 let token = self.admit(n)?;
                 self.run(dir, &["join", &self.url, "--token", &token])?;
             }
@@ -169,6 +172,18 @@ impl Site {
     fn run(&self, dir: &Path, words: &[&str]) -> anyhow::Result<String> {
         carry_out(&self.program, dir, words)
     }
+}
+
+/// Whether a checker came in, and has a certificate that the broker of this CA renews if it does not hold.
+fn is_in(dir: &Path, ca: &Ca) -> bool {
+    const PROOF: &[u8] = b"nearlight up";
+    let Ok(shown) = Credentials::load(&dir.join("tls"), "checker") else {
+        return false;
+    };
+    let pem = shown.certificate_pem();
+    let signature = shown.sign(PROOF);
+    let is_renewed = |signature: Vec<u8>| ca.recognise_late(&pem, PROOF, &signature).is_ok();
+    dir.join("network.json").exists() && signature.is_ok_and(is_renewed)
 }
 
 /// A command of the checker, to its end; what it says.
