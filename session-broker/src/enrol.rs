@@ -21,6 +21,7 @@ use crate::ledger::{Applied, JoinTokenRow, Ledger, Op, Redeemed, Standing, Store
 use crate::secret::certified_hash;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nearlight_kit::clock::WallClock;
 use nearlight_kit::join::JoinToken;
 use nearlight_kit::pki::{
     Ca, CheckerName, Identity, PkiError, RequestError, SigningRequest, checker_of, node_of,
@@ -88,6 +89,11 @@ pub(crate) enum InviteError {
 }
 
 impl Registrar {
+    /// The clock by which certificates hold.
+    pub(crate) fn wall(&self) -> &WallClock {
+        self.ca.clock()
+    }
+
     pub(crate) fn new(
         ca: Arc<Ca>,
         ledger: Arc<dyn Ledger>,

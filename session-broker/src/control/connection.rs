@@ -11,7 +11,7 @@ use crate::proxied::ProxyError;
 use crate::tunnels;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use nearlight_kit::pki::{checker_of, node_of, spiffe_of};
+use nearlight_kit::pki::{Validity, checker_of, node_of, spiffe_of};
 use nearlight_kit::read_ahead::ReadAhead;
 use nearlight_protocol::control::{
     AckOutcome, FAULT_FEATURE, FromEdge, Heartbeat, Hello, Inventory, PROTOCOL_VERSION,
@@ -180,14 +180,16 @@ pub(super) async fn serve(
         return Ok(());
     };
     let certified = spiffe_of(certificate);
+    let validity = Validity::of(certificate);
     if tls.get_ref().1.alpn_protocol() == Some(tunnel::ALPN) {
         let node = certified.as_deref().and_then(node_of);
         terms.tunnels.take(tls, node).await;
         return Ok(());
     }
-    if let Some(name) = certified.as_deref().and_then(checker_of) {
+    if let Some((name, of)) = certified.as_deref().and_then(checker_of).zip(validity) {
         crate::metrics::control_stream("checker");
-        Box::pin(terms.checkers.serve(tls, (peer, name), stop)).await;
+        let shown = (peer, name, of.not_after);
+        Box::pin(terms.checkers.serve(tls, shown, stop)).await;
         return Ok(());
     }
     let opened = tokio::time::timeout_at(until, open(tls)).await;

@@ -1,9 +1,9 @@
 //! What the node listener serves to a checker, whose certificate says who it is: what checkers do and nothing else.
 //!
 //! **Invariants.** Each request is one of the checker of the connection's certificate, whatever its headers say. Nothing is
-//! answered to one that was shut out, from its next request on, however good its certificate. One checker has
-//! [`CONNECTIONS_MAX`] connections at most. What checkers alone may is refused on the public listener, where nobody shows a
-//! certificate.
+//! answered to one that was shut out, from its next request on, however good its certificate, nor to one whose certificate is
+//! over. One checker has [`CONNECTIONS_MAX`] connections at most. What checkers alone may is refused on the public listener,
+//! where nobody shows a certificate.
 //!
 //! **What it does not know:** how certificates are verified (TLS did that), how they are made.
 
@@ -16,9 +16,11 @@ use super::{Api, checker_account, duties, guard, log, ops, prove, receipts, roun
 use crate::access::Permission;
 use crate::ledger::CheckerRow;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
+use nearlight_kit::clock::WallClock;
 use nearlight_kit::patient::Patient;
 use nearlight_kit::pki::{CheckerName, SigningRequest};
 use nearlight_kit::problem::{ProblemResponse, request_id};
@@ -28,7 +30,7 @@ use nearlight_protocol::limits::API_BODY_BYTES_MAX;
 use nearlight_protocol::problem::{Problem, ProblemType};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -38,12 +40,16 @@ use utoipa_axum::routes;
 const CONNECTIONS_MAX: usize = 64;
 /// A checker that takes nothing of its answer for so long is gone.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// How often the clock is looked at for the end of a certificate: it may be set meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves checkers.
 #[derive(Clone, Debug)]
 pub(crate) struct ForCheckers {
+    api: Arc<Api>,
     service: Router,
-    connections: Each<CheckerName>,
+    /// Of a checker, by its key; and of those that show its key's name and were shut out.
+    connections: Each<(String, bool)>,
 }
 
 impl ForCheckers {
@@ -61,23 +67,27 @@ impl ForCheckers {
             .layer(from_fn_with_state(api.clone(), known))
             .layer(from_fn_with_state(api.clone(), guard::finish))
             .layer(from_fn(request_id))
-            .with_state(api);
+            .with_state(api.clone());
         Self {
+            api,
             service,
             connections: Each::new(CONNECTIONS_MAX),
         }
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection to its end, or to that of the certificate.
     pub(crate) async fn serve<S>(
         &self,
         socket: S,
-        (peer, name): (SocketAddr, CheckerName),
+        (peer, name, not_after): (SocketAddr, CheckerName, SystemTime),
         stop: CancellationToken,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(_counted) = self.connections.count(name.clone()) else {
+        // Who was shut out hears so, and takes nothing of what the checker may have that came in again.
+        let is_known = self.api.certified(&name, Peer(peer)).await.is_ok();
+        let whose = (name.key_id().to_owned(), is_known);
+        let Some(_counted) = self.connections.count(whose) else {
             tracing::info!(
                 checker = name.key_id(),
                 "has as many connections as a checker may have"
@@ -86,7 +96,24 @@ impl ForCheckers {
         };
         let service = self.service.clone().layer(Extension(Certified(name)));
         let socket = Patient::new(socket, TAKEN_WITHIN);
-        converse(socket, peer, service, stop).await;
+        let ends = stop.child_token();
+        let served = Box::pin(converse(socket, peer, service, ends.clone()));
+        let over = async {
+            end_of(not_after, self.api.registrar.wall()).await;
+            ends.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = served => {}
+            () = over => {}
+        }
+    }
+}
+
+/// Waits until a certificate is over.
+async fn end_of(not_after: SystemTime, wall: &WallClock) {
+    while let Ok(left) = not_after.duration_since(wall.now()) {
+        tokio::time::sleep(left.clamp(Duration::from_millis(1), LOOK_EVERY)).await;
     }
 }
 
@@ -155,7 +182,13 @@ async fn known(State(api): State<Arc<Api>>, mut request: Request, next: Next) ->
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            let mut response = refusal.into_response();
+            // Whoever is out keeps no connection.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+            response
+        }
     }
 }
 

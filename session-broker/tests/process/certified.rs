@@ -1,7 +1,7 @@
 //! Checkers by their certificates: what they open and what not, how they are renewed, and who is out.
 
 use crate::checkers::{Member, admit, asks_with, certified, keep, member, rig};
-use crate::http::{Answer, Client};
+use crate::http::{Answer, Client, PATIENCE};
 use crate::isolation::bearer;
 use crate::rig::{Rig, eventually};
 use nearlight_kit::clock::WallClock;
@@ -57,6 +57,20 @@ fn of_checkers(member: &Member) -> Vec<(&'static str, String, Value)> {
     ]
 }
 
+/// What an operator's key opens, too, for its own account.
+fn of_probes(member: &Member) -> Vec<(&'static str, String, Value)> {
+    let (node, probe) = (nearlight_kit::ids::node(), nearlight_kit::ids::session());
+    let one = format!("/v1/probes/{probe}");
+    let wanted = json!({ "node": node });
+    let mut all = of_checkers(member);
+    all.extend([
+        ("POST", format!("/v1/probes?node={node}"), wanted),
+        ("POST", format!("{one}/begin?node={node}"), json!({})),
+        ("DELETE", format!("{one}?node={node}"), Value::Null),
+    ]);
+    all
+}
+
 async fn ask(client: &Client, (method, path, body): &(&str, String, Value)) -> Answer {
     match body {
         Value::Null => client.request(method, path, &[], "").await,
@@ -82,7 +96,7 @@ fn again(rig: &Rig, member: &Member) -> Client {
 async fn a_checkers_certificate_opens_what_checkers_do_and_nothing_else() {
     let rig = rig(60, 900).await;
     let member = member(&rig, 1, "west").await;
-    for asked in of_checkers(&member) {
+    for asked in of_probes(&member) {
         let answer = ask(&member.client, &asked).await;
         // The node and the assignment are made up.
         let is_let_in = matches!(answer.status, 200 | 204) || answer.at("/name") == "not-found";
@@ -139,8 +153,9 @@ async fn no_bearer_key_opens_what_checkers_do() {
     // Nor is the account behind the certificate given one, and the certificate is as good as before.
     let account = checker_of(&shown(&member).spiffe).unwrap().account;
     let path = format!("/v1/keys/{account}/rotate");
-    let rotated = rig.admin().post_json(&path, &json!({ "overlap_s": 0 }));
-    rotated.await.refused(403, "forbidden");
+    let wanted = json!({ "overlap_s": 0 });
+    let rotated = rig.admin().post_json(&path, &wanted).await;
+    rotated.refused(403, "forbidden");
     assert_eq!(member.client.get(ME).await.status, 200);
     let keys = [bearer(&rig, &made.at("/secret")), rig.admin()];
     for client in keys {
@@ -165,7 +180,7 @@ async fn a_nodes_certificate_opens_nothing_of_checkers_and_a_checkers_nothing_of
     let node = rig.node(1);
     let at = rig.broker.node_listen;
     let of_node = certified(&rig.pki(), node.id.as_str(), at, &rig.wall);
-    for asked in of_checkers(&member) {
+    for asked in of_probes(&member) {
         let answer = ask(&of_node, &asked).await;
         assert_eq!((answer.status, answer.body.as_str()), (0, ""), "{asked:?}");
     }
@@ -197,13 +212,20 @@ impl Kept {
     }
 
     async fn status(&mut self) -> u16 {
+        self.ask().await.unwrap()
+    }
+
+    /// The status; `None` once the connection is closed.
+    async fn ask(&mut self) -> Option<u16> {
         let head = format!("GET {ME} HTTP/1.1\r\nhost: x\r\n\r\n");
-        self.0.write_all(head.as_bytes()).await.unwrap();
+        self.0.write_all(head.as_bytes()).await.ok()?;
         let mut heard = Vec::new();
         loop {
             let mut some = [0; 4096];
-            let read = self.0.read(&mut some).await.unwrap();
-            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&heard));
+            let read = self.0.read(&mut some).await.unwrap_or(0);
+            if read == 0 {
+                return None;
+            }
             heard.extend_from_slice(&some[..read]);
             let text = String::from_utf8_lossy(&heard);
             let Some((head, body)) = text.split_once("\r\n\r\n") else {
@@ -213,7 +235,7 @@ impl Kept {
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length: "));
             if body.len() >= length.unwrap().parse().unwrap() {
-                return head.split(' ').nth(1).unwrap().parse().unwrap();
+                return head.split(' ').nth(1).unwrap().parse().ok();
             }
         }
     }
@@ -275,7 +297,8 @@ async fn whoever_was_shut_out_is_out_however_good_the_certificate() {
         assert_eq!(rig.admin().delete(&path).await.status, 204);
         // On the connection that it had already, and on every other.
         assert_eq!(kept.status().await, 401);
-        for asked in of_checkers(member) {
+        assert_eq!(kept.ask().await, None, "it is closed");
+        for asked in of_probes(member) {
             ask(&member.client, &asked)
                 .await
                 .refused(401, "unauthenticated");
@@ -286,6 +309,19 @@ async fn whoever_was_shut_out_is_out_however_good_the_certificate() {
         let late = renew_at_the_door(&rig, member).await.unwrap_err();
         assert_eq!(late.problem(), Some(ProblemType::Forbidden), "{late}");
     }
+}
+
+/// A certificate was looked at in the handshake alone, and a connection that stayed open outlived it.
+#[tokio::test]
+async fn a_connection_ends_with_its_certificate() {
+    let rig = rig(60, 900).await;
+    let member = member(&rig, 1, "west").await;
+    let mut kept = Kept::open(&rig, &member).await;
+    assert_eq!(kept.status().await, 200);
+    rig.wall.set_ahead(DAY_S + 3600);
+    let closed = async { while kept.ask().await.is_some() {} };
+    let closed = tokio::time::timeout(PATIENCE, closed).await;
+    closed.expect("the connection is closed");
 }
 
 #[tokio::test]
