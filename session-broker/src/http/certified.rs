@@ -8,7 +8,7 @@
 //! **What it does not know:** how certificates are verified (TLS did that), how they are made.
 
 use super::body::JsonBody;
-use super::caller::{Caller, Certified, nobody};
+use super::caller::{Caller, Certified, RateKey, nobody};
 use super::forward::to_holder;
 use super::problem::{Refusal, enrol_refused, forbidden, not_found, store_failed};
 use super::serve::{Peer, converse};
@@ -16,7 +16,7 @@ use super::{Api, checker_account, duties, guard, log, ops, prove, receipts, roun
 use crate::access::Permission;
 use crate::ledger::CheckerRow;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{Extensions, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
@@ -193,6 +193,16 @@ async fn known(State(api): State<Arc<Api>>, mut request: Request, next: Next) ->
 }
 
 impl Api {
+    /// Holds whoever asks for what is everybody's to the rate of their address; a checker was held to its own.
+    pub(super) fn within_rate_of(&self, extensions: &Extensions) -> Result<(), Refusal> {
+        match extensions.get::<Caller>() {
+            Some(Caller {
+                checker: Some(_), ..
+            }) => Ok(()),
+            _ => self.within_rate(RateKey::of(Peer::of(extensions))),
+        }
+    }
+
     /// The checker that asks.
     pub(super) async fn checker(&self, caller: &Caller) -> Result<CheckerRow, Refusal> {
         caller.check(Permission::ProbeNodes)?;

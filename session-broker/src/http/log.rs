@@ -2,9 +2,7 @@
 
 use super::Api;
 use super::body::{asked, bytes};
-use super::caller::RateKey;
 use super::problem::{Refusal, bad_request, log_failed, log_not_yet, not_found};
-use super::serve::Peer;
 use crate::receipts::{LINES_BYTES_MAX, Receipts};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{OriginalUri, Query, Request, State};
@@ -117,7 +115,7 @@ pub(super) async fn candidate(
     seen: Result<Query<Seen>, QueryRejection>,
 ) -> Result<axum::response::Response, Refusal> {
     let log = api.log()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    api.within_rate_of(&extensions)?;
     let seen = asked(seen)?;
     let candidate = log.candidate(seen.old).await.map_err(log_failed)?;
     Ok(match candidate {
@@ -143,7 +141,7 @@ pub(super) async fn cosign(
     request: Request,
 ) -> Result<StatusCode, Refusal> {
     let log = api.log()?;
-    api.within_rate(RateKey::of(Peer::of(request.extensions())))?;
+    api.within_rate_of(request.extensions())?;
     let body = bytes(request, &()).await?;
     if body.len() > LINES_BYTES_MAX {
         return Err(super::body::too_large());

@@ -115,7 +115,7 @@ pub(super) async fn list_receipts(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<ReceiptList>, Refusal> {
     api.log()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    api.within_rate_of(&extensions)?;
     let query = asked(query)?;
     let node = query.node.map(|node| api.key_of(node)).transpose()?;
     let about = node.or(query.about);
@@ -181,7 +181,7 @@ pub(super) async fn show_receipt(
     Path(index): Path<String>,
 ) -> Result<Json<Receipt>, Refusal> {
     let log = api.log()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    api.within_rate_of(&extensions)?;
     let place: u64 = index.parse().map_err(|_| not_found("receipt"))?;
     let shown = log.show(place).await.map_err(log_failed)?;
     let shown = shown.ok_or_else(|| not_found("receipt"))?;
@@ -222,7 +222,7 @@ pub(super) async fn put_evidence(
 ) -> Result<StatusCode, Refusal> {
     let log = api.log()?;
     let receipt = asked(query)?.receipt;
-    api.within_rate(RateKey::of(Peer::of(request.extensions())))?;
+    api.within_rate_of(request.extensions())?;
     check_type(request.headers(), "application/octet-stream")?;
     let body = bytes(request, &()).await?;
     let put = log
@@ -248,7 +248,7 @@ pub(super) async fn get_evidence(
     Path(sha256): Path<String>,
 ) -> Result<impl IntoResponse, Refusal> {
     let log = api.log()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    api.within_rate_of(&extensions)?;
     let bytes = log.evidence(&sha256).await.map_err(evidence_refused)?;
     let headers = [
         (CONTENT_TYPE, "application/octet-stream"),
@@ -272,7 +272,7 @@ pub(super) async fn show_directory(
     extensions: Extensions,
 ) -> Result<Json<Directory>, Refusal> {
     let log = api.log()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    api.within_rate_of(&extensions)?;
     let keys = log.keys().await.map_err(log_failed)?;
     let log_key = log.log_key().ok_or_else(super::problem::log_not_yet)?;
     let policy = log.policy().ok_or_else(super::problem::log_not_yet)?;

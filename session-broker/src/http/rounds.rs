@@ -2,11 +2,9 @@
 
 use super::Api;
 use super::body::asked;
-use super::caller::RateKey;
 use super::checkers::{shown, shown_chain};
 use super::duties::shown_assignment;
 use super::problem::{Refusal, checks_failed, not_found, store_failed};
-use super::serve::Peer;
 use crate::checks::{Drawing, SeenRound, SetKey};
 use crate::ledger::{AssignmentQuery, AssignmentRow, AssignmentState, CheckerRow};
 use axum::Json;
@@ -48,7 +46,7 @@ pub(super) async fn beacon_round(
     query: Result<Query<Before>, QueryRejection>,
 ) -> Result<Json<BeaconRound>, Refusal> {
     let checks = api.checks()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    api.within_rate_of(&extensions)?;
     let round: u64 = round.parse().map_err(|_| not_found("round"))?;
     let before = asked(query)?.before.unwrap_or(0).min(ROUNDS_BEFORE_MAX);
     let chain = checks.begun_chain().await.map_err(checks_failed)?;
@@ -103,7 +101,7 @@ pub(super) async fn list_assignments(
     query: Result<Query<OfRound>, QueryRejection>,
 ) -> Result<Json<RoundAssignments>, Refusal> {
     let checks = api.checks()?;
-    api.within_rate(RateKey::of(Peer::of(&extensions)))?;
+    api.within_rate_of(&extensions)?;
     let round = asked(query)?.round;
     let seen = checks.round(round).await.map_err(checks_failed)?;
     let seen = seen.ok_or_else(|| not_found("round"))?;

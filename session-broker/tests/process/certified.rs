@@ -324,6 +324,26 @@ async fn a_connection_ends_with_its_certificate() {
     closed.expect("the connection is closed");
 }
 
+/// Checkers behind one address shared its rate for what they read, however high their own was.
+#[tokio::test]
+async fn what_a_checker_reads_is_not_rated_by_its_address() {
+    let rig = Rig::start_with(|config| {
+        config.checks.round_s = 60;
+        config.limits.requests_per_s = 1;
+        config.limits.requests_burst = 20;
+    })
+    .await;
+    let member = member(&rig, 1, "west").await;
+    for _ in 0..30 {
+        assert_eq!(member.client.get("/v1/directory").await.status, 200);
+    }
+    let mut last = 200;
+    for _ in 0..60 {
+        last = rig.nobody().get("/v1/directory").await.status;
+    }
+    assert_eq!(last, 429, "that of others is");
+}
+
 #[tokio::test]
 async fn a_certificate_is_renewed_by_itself_and_the_next_one_is_the_same_checkers() {
     let rig = rig(60, 900).await;
