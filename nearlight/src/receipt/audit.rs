@@ -27,7 +27,7 @@ pub(super) struct Served {
 
 /// Where assignments are read.
 enum Assignments {
-    /// From the broker; what it tells, a round a line.
+    /// From the broker; what it tells of rounds, an answer a line.
     Asked(Vec<u8>),
     /// From an export.
     Exported(Exported),
@@ -60,6 +60,17 @@ impl Served {
     }
 }
 
+impl Served {
+    /// What was told is in the export.
+    fn keep(&mut self, told: Option<&[u8]>) {
+        if let (Assignments::Asked(kept), Some(told)) = (&mut self.assignments, told) {
+            // One line of JSON has no line feed in it.
+            kept.extend(told.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+            kept.push(b'\n');
+        }
+    }
+}
+
 impl Source for Served {
     type Error = ClientError;
 
@@ -84,19 +95,17 @@ impl Source for Served {
             return Ok(exported.line(round));
         }
         let told = self.ask(&format!("/v1/assignments?round={round}"))?;
-        if let (Assignments::Asked(kept), Some(told)) = (&mut self.assignments, &told) {
-            // One line of JSON has no line feed in it.
-            kept.extend(told.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
-            kept.push(b'\n');
-        }
+        self.keep(told.as_deref());
         Ok(told)
     }
 
     fn round(&mut self, round: u64, before: u64) -> Result<Option<Vec<u8>>, ClientError> {
-        match &self.assignments {
-            Assignments::Exported(exported) => Ok(Some(exported.round(round, before))),
-            Assignments::Asked(_) => self.ask(&format!("/v1/beacon/{round}?before={before}")),
+        if let Assignments::Exported(exported) = &self.assignments {
+            return Ok(Some(exported.round(round, before)));
         }
+        let told = self.ask(&format!("/v1/beacon/{round}?before={before}"))?;
+        self.keep(told.as_deref());
+        Ok(told)
     }
 }
 
@@ -199,43 +208,59 @@ fn keep(file: &Path, checkpoint: &[u8]) -> Result<(), CommandError> {
     })
 }
 
-/// What a broker told of assignments, a round a line, by round. A line that is none is left out: the audit then says of
-/// how many rounds nothing is told.
+/// What a broker told of rounds, an answer a line: assignments, and signatures of drand by pages. A line that is none is left
+/// out: the audit then says of how many rounds nothing is told.
 #[derive(Debug, Default)]
-struct Exported(BTreeMap<u64, Vec<u8>>);
+struct Exported {
+    assignments: BTreeMap<u64, Vec<u8>>,
+    signatures: BTreeMap<u64, String>,
+}
 
 impl Exported {
     fn of(bytes: &[u8]) -> Self {
-        let lines = bytes.split(|byte| *byte == b'\n');
-        let of_round = lines.filter_map(|line| {
-            let told: serde_json::Value = serde_json::from_slice(line).ok()?;
-            Some((told["round"].as_u64()?, line.to_vec()))
-        });
-        Self(of_round.collect())
+        let mut exported = Self::default();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let _ = exported.read(line);
+        }
+        exported
+    }
+
+    /// `None`: the line is none.
+    fn read(&mut self, line: &[u8]) -> Option<()> {
+        let told: serde_json::Value = serde_json::from_slice(line).ok()?;
+        let round = told["round"].as_u64()?;
+        let text = |of: &serde_json::Value| of.as_str().unwrap_or_default().to_owned();
+        let is_page = told.get("assignments").is_none() && told.get("chain").is_some();
+        if is_page || told["signature"].is_string() {
+            self.signatures.insert(round, text(&told["signature"]));
+        }
+        if !is_page {
+            self.assignments.insert(round, line.to_vec());
+            return Some(());
+        }
+        let before = told["before"].as_array().into_iter().flatten();
+        let before = (0..round).rev().zip(before.map(text));
+        self.signatures.extend(before);
+        Some(())
     }
 
     fn newest(&self) -> Option<u64> {
-        self.0.keys().next_back().copied()
+        self.assignments.keys().next_back().copied()
     }
 
     fn line(&self, round: u64) -> Option<Vec<u8>> {
-        self.0.get(&round).cloned()
+        self.assignments.get(&round).cloned()
     }
 
-    /// What it has of rounds' signatures, as a broker tells them: of what it leaves out it says nothing.
+    /// What it has of rounds' signatures, as a broker tells them, and whether it leaves some out.
     fn round(&self, round: u64, before: u64) -> Vec<u8> {
-        let signature = |round: u64| {
-            let line = self.0.get(&round)?;
-            let told: serde_json::Value = serde_json::from_slice(line).ok()?;
-            Some(told["signature"].as_str()?.to_owned())
-        };
+        let signature = |round: u64| self.signatures.get(&round).cloned().unwrap_or_default();
         let older = round.saturating_sub(before).max(1)..round;
-        let older: Vec<String> = older
-            .rev()
-            .map(|of| signature(of).unwrap_or_default())
-            .collect();
+        let is_partial = older.clone().any(|of| !self.signatures.contains_key(&of));
+        let before: Vec<String> = older.rev().map(signature).collect();
         let told = serde_json::json!({
-            "round": round, "signature": signature(round), "before": older, "partial": true,
+            "round": round, "signature": self.signatures.get(&round), "before": before,
+            "partial": is_partial || !self.signatures.contains_key(&round),
         });
         told.to_string().into_bytes()
     }
@@ -261,6 +286,16 @@ mod test {
             (&expected, &true.into())
         );
         assert!(told["signature"].is_null());
+        // With the pages that the broker told nothing is left out.
+        let pages = b"{\"round\":4,\"signature\":\"dd\",\"before\":[\"cc\",\"\",\"aa\"],\"chain\":{}}\n{\"round\":3}";
+        let exported = Exported::of(pages);
+        assert_eq!(exported.newest(), Some(3));
+        let told = exported.round(3, 9);
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        let expected = serde_json::json!({
+            "round": 3, "signature": "cc", "before": ["", "aa"], "partial": false,
+        });
+        assert_eq!(told, expected);
     }
 
     #[test]

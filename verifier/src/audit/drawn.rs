@@ -2,7 +2,7 @@
 //!
 //! **Invariants.** A value is of the round of drand that the rule says. Of the newest rounds all signatures are verified, so
 //! that none in which a check was due is hidden behind a made-up one; of older ones those that say that something was due.
-//! A round that is told to have none is named.
+//! A round that is told to have none is named, and so is one of which nothing is told, or no signature.
 //!
 //! **What it does not know:** whether relays had a value that the broker says it did not get.
 
@@ -84,25 +84,21 @@ pub(super) fn drawn<S: Source>(
             || schedule::capacity_is_due(&round, &entry.operator)
             || streams::is_drawn(judged, &round, &node)
     };
-    let (mut values, mut without) = (Values::new(), Vec::new());
+    let (mut values, mut without, mut garbled) = (Values::new(), Vec::new(), Vec::new());
     for round in (first..=last).filter(|round| table.drand(*round).is_some()) {
         let Some(text) = told.of.get(&round).filter(|text| !text.is_empty()) else {
             without.push(round);
             continue;
         };
-        let claimed: Option<[u8; 48]> = array_from_hex(text);
-        let claimed = claimed.map(|signature| (signature, sha256(&[&signature])));
-        let of_it = claimed.is_some_and(|(_, value)| matters(round, value));
+        let Some(signature): Option<[u8; 48]> = array_from_hex(text) else {
+            garbled.push(round);
+            continue;
+        };
+        let of_it = matters(round, sha256(&[&signature]));
         if !of_it && round.saturating_add(ALL_VERIFIED) <= last {
             continue;
         }
-        let value = match claimed {
-            Some((signature, _)) => table
-                .value(round, &signature)
-                .map_err(|why| why.to_string()),
-            None => Err("its signature is not 96 hex digits".to_owned()),
-        };
-        match value {
+        match table.value(round, &signature) {
             Ok(value) => values.extend(of_it.then_some((round, value))),
             Err(why) => findings.push(Finding {
                 oddity: Oddity::WrongAssignment,
@@ -121,26 +117,32 @@ pub(super) fn drawn<S: Source>(
     }
     // The round of this moment may wait for its value.
     without.retain(|round| *round < last);
-    if !told.partial && !without.is_empty() {
-        findings.push(void(&without));
-    }
+    let void = match told.partial {
+        true => {
+            "of the values of some rounds nothing is told by what was saved, nor whether something was due in them"
+        }
+        false => {
+            "without a value, by the broker's word, though drand had one, and so without anybody who was assigned"
+        }
+    };
+    findings.extend(of_rounds(Oddity::NotTold, void, &without));
+    let words = "what is told as a signature is not 96 hex digits";
+    findings.extend(of_rounds(Oddity::WrongAssignment, words, &garbled));
     Ok(values)
 }
 
-fn void(rounds: &[u64]) -> Finding {
+fn of_rounds(oddity: Oddity, words: &str, rounds: &[u64]) -> Option<Finding> {
     let named = rounds.iter().rev().take(NAMED_MAX).map(u64::to_string);
     let named = named.collect::<Vec<_>>().join(", ");
     let more = match rounds.len().saturating_sub(NAMED_MAX) {
         0 => String::new(),
         older => format!(", and {older} older ones"),
     };
-    Finding {
-        oddity: Oddity::NotTold,
+    (!rounds.is_empty()).then(|| Finding {
+        oddity,
         entries: Vec::new(),
-        words: format!(
-            "without a value, by the broker's word, though drand had one, and so without anybody who was assigned: {named}{more}"
-        ),
-    }
+        words: format!("{words}: {named}{more}"),
+    })
 }
 
 /// What is told of rounds, page by page from the newest.

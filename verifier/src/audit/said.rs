@@ -1,7 +1,8 @@
 //! What the log says of rounds: the chain that times them, and which beacons they take their values from.
 //!
-//! **Invariants.** The first chain counts, and of the beacons what the log has in order. Whatever came into the log after
-//! the rounds that it is about had begun is told: whoever wrote it knew what they would be.
+//! **Invariants.** The first chain counts, and of the beacons what the log has in order. A beacon that stood in the log less
+//! than [`SKEW_S`] before its rounds, by times that are off by as much, is told: whoever wrote it may have known what they
+//! would be. Of round 1, which begins a round after its chain was made, as much is believed as of the chain.
 
 use super::{Finding, Oddity};
 use crate::given::Trust;
@@ -55,6 +56,7 @@ impl Said {
         };
         let is_known = table.uses().contains(&used);
         let begins_ms = table.anchor().begins_ms(from);
+        let before = table.beacon(from);
         if let Err(why) = table.add(used) {
             let words =
                 format!("rounds from {from} on are said to take their values from {beacon}: {why}");
@@ -63,10 +65,14 @@ impl Said {
         if is_known {
             return;
         }
-        if is_late(begins_ms, told_s) {
+        let is_in_time = match from {
+            1 => !is_late(begins_ms, told_s),
+            _ => told_s.saturating_add(SKEW_S) <= begins_ms / 1000,
+        };
+        if !is_in_time {
             let words = format!(
-                "round {from} had begun before it stood in the log that rounds from it on take their values from {beacon}: \
-                 whoever runs the log could choose by what they were"
+                "round {from} had begun, or began within {SKEW_S} seconds, when it came into the log that rounds from it on \
+                 take their values from {beacon}: whoever runs the log could choose by what they were"
             );
             self.odd(index, words);
         }
@@ -79,6 +85,10 @@ impl Said {
             (None, Beacon::Drand(network)) if network != QUICKNET => format!(
                 "rounds from {from} on take their values from {beacon}, which is not quicknet: whoever has its key knows them \
                  ahead; name it with --beacon if you believe it"
+            ),
+            (None, Beacon::Chain) if before != Beacon::Chain => format!(
+                "rounds from {from} on take their values from {beacon} again, and not from {before}: whoever runs the log \
+                 knows them ahead"
             ),
             _ => return,
         };

@@ -185,7 +185,7 @@ impl World {
         served
     }
 
-    fn trust(&self) -> Trust {
+    pub(super) fn trust(&self) -> Trust {
         let log = VerifierKey::new(ORIGIN, Algorithm::Ed25519, key(1).public()).unwrap();
         let believed = Believed {
             directory: self.network.envelope.clone(),
