@@ -10,7 +10,7 @@
 #   NEARLIGHT_BIN_DIR             where session-broker is, if not in the release build
 . "$(dirname "$0")/lib.sh"
 
-BROKER=${NEARLIGHT_BIN_DIR:-$CARGO_TARGET_DIR/release}/session-broker
+BROKER=$NEARLIGHT_BIN_DIR/session-broker
 CLIENTS=$ROOT/clients
 
 install() {

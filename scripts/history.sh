@@ -6,14 +6,14 @@
 #                                           to a lagging one, and one of partitions, whose packets are dropped
 #
 # Partitions take root and iptables. Where there is neither, they are left out, and said to be.
-# It needs a release build (scripts/build.sh) and PostgreSQL. What breaks is kept in target/history, and the
+# It needs our programs (scripts/build.sh; NEARLIGHT_BIN_DIR says where they are) and PostgreSQL. What breaks is kept in target/history, and the
 # command that does the same again is in the report.
 . "$(dirname "$0")/lib.sh"
 
 cd "$ROOT"
 first=${1:?usage: history.sh FIRST COUNT [ARGS]} count=${2:?usage: history.sh FIRST COUNT [ARGS]}
 shift 2
-program=$CARGO_TARGET_DIR/release/loadtest
+program=$NEARLIGHT_BIN_DIR/loadtest
 
 # seeds COUNT ARGS...: the next COUNT seeds.
 seeds() {

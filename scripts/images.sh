@@ -65,9 +65,9 @@ catalogue() {
 packages() { cat "$IMAGES/base/packages.txt" "$IMAGES/$1/packages.txt" | sort -u; }
 binaries() { if [ -f "$IMAGES/$1/binaries.txt" ]; then cat "$IMAGES/$1/binaries.txt"; fi; }
 
-# binary NAME: path of a program of this workspace, built for release.
+# binary NAME: path of a program of this workspace.
 binary() {
-    local path=$CARGO_TARGET_DIR/release/$1
+    local path=$NEARLIGHT_BIN_DIR/$1
     [ -x "$path" ] || die "the program $1 is not built" "Run: cargo build --release --locked"
     echo "$path"
 }

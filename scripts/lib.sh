@@ -6,6 +6,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/nearlight
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+# Where our programs are: a release build, unless said otherwise.
+export NEARLIGHT_BIN_DIR=${NEARLIGHT_BIN_DIR:-$CARGO_TARGET_DIR/release}
 # What scripts/install.sh put there where Debian has none or an old one.
 for bin in "$HOME/.cargo/bin" "$CACHE/node/bin"; do
     case :$PATH: in *":$bin:"*) ;; *) [ ! -d "$bin" ] || PATH=$bin:$PATH ;; esac

@@ -4,13 +4,13 @@
 #
 #   SCHEMATHESIS_EXAMPLES=30   requests an operation; more find more
 #   SCHEMATHESIS_SEED=1        of what is made up; a failure prints how to send the request again
-#   SCHEMATHESIS_BIN_DIR       where session-broker is, if not in the release build
+#   NEARLIGHT_BIN_DIR          where session-broker is, if not in the release build
 . "$(dirname "$0")/lib.sh"
 
 VERSION=4.32.5
 EXAMPLES=${SCHEMATHESIS_EXAMPLES:-30}
 SEED=${SCHEMATHESIS_SEED:-1}
-BROKER=${SCHEMATHESIS_BIN_DIR:-$CARGO_TARGET_DIR/release}/session-broker
+BROKER=$NEARLIGHT_BIN_DIR/session-broker
 # What is checked. A negative that is taken is no breach: unknown headers and parameters are ignored.
 CHECKS=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance
 

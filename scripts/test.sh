@@ -79,12 +79,12 @@ dependencies() {
     fi
 }
 
-# with WHAT BESIDE: runs WHAT while BESIDE runs, and shows what BESIDE said when both are through.
+# with WHAT BESIDE...: runs WHAT while BESIDE runs, and shows what BESIDE said when both are through.
 with() {
     local status=0
     said=$(mktemp)
     set -m
-    "$2" >"$said" 2>&1 &
+    "${@:2}" >"$said" 2>&1 &
     beside=$!
     set +m
     "$1" || status=1
@@ -104,17 +104,29 @@ foreign_images() { scripts/images.sh docker freedoom neverball x11 && scripts/im
 
 release() { with scripts/build.sh foreign_images; }
 
+# Most tests wait for others most of their time: who has the time compiles what else there is.
+leftovers() {
+    chrt --idle --pid 0 "$BASHPID" || return
+    documents && purity && scripts/fuzz.sh build
+}
+
+lints() { scripts/check.sh lints; }
+
+tests() { scripts/check.sh tests; }
+
+tests_and_leftovers() { with tests leftovers; }
+
 images() { scripts/images.sh docker calibrate && scripts/images.sh edge; }
 
 end_to_end() {
-    export NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release NEARLIGHT_PYTHON
+    export NEARLIGHT_PYTHON
     NEARLIGHT_PYTHON=$(scripts/openai.sh) || return
     (cd e2e && npm ci --no-audit --no-fund --loglevel=error && npm test)
 }
 
-clients() { NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release scripts/clients.sh check && scripts/clients.sh test; }
+clients() { scripts/clients.sh check && scripts/clients.sh test; }
 
-soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} SOAK_CHURN=${SOAK_CHURN:-0} NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/release npm run --silent soak); }
+soak() { (cd e2e && SOAK_CYCLES=${SOAK_CYCLES:-10} SOAK_CHURN=${SOAK_CHURN:-0} npm run --silent soak); }
 
 histories() { scripts/history.sh 1 5 --seconds 8; }
 
@@ -127,13 +139,12 @@ step "room on the disk" room
 step "what is missing" scripts/install.sh build run test fuzz
 step "a Docker engine" engine
 step "release build; images that take nothing of it" release
-step "checks" scripts/check.sh all
-step "documentation" documents
-step "purity" purity
+step "lints" lints
+step "tests; documentation, purity and fuzz targets beside them" tests_and_leftovers
 step "generated files" generated
 step "the second verifier of receipts" scripts/second-verifier.sh
 step "dependencies" dependencies
-step "fuzz targets and their seeds" scripts/fuzz.sh seeds
+step "seeds of the fuzz targets" scripts/fuzz.sh seeds
 step "the API against its document, clients; histories, a bounded sample" api_and_histories
 step "images of our programs" images
 step "end to end" end_to_end
