@@ -33,6 +33,7 @@ use std::time::{Duration, SystemTime};
 mod ca;
 mod credentials;
 mod name;
+mod names;
 mod pin;
 pub mod rotation;
 mod server;
@@ -42,7 +43,8 @@ pub use ca::{
     ensure_ca,
 };
 pub use credentials::{AnswerError, Credentials, Issued, PendingKey, renewal_proof};
-pub use name::{CheckerName, NoChecker, certified_node, checker_of, node_of, spiffe_of};
+pub use name::spiffe_of;
+pub use names::{CheckerName, NoChecker, certified_node, checker_of, node_of};
 pub use pin::pinned_config;
 pub use server::ServerIdentity;
 
