@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Builds the release programs and the browser client; does nothing where both are up to date.
+# Builds the programs and the browser client; does nothing where both are up to date.
+#
+#   build.sh          the release programs
+#   build.sh tests    the programs of the development build, and the tests with them: one compilation for both
 . "$(dirname "$0")/lib.sh"
 
 WEB=$ROOT/client-web
@@ -8,7 +11,12 @@ INSTALLED=$WEB/node_modules/.nearlight-installed
 BUILT=$WEB/dist/.nearlight-built
 
 cd "$ROOT"
-cargo build --release --locked --workspace
+case ${1:-release} in
+    release) cargo build --release --locked --workspace ;;
+    # All targets: by themselves the programs have fewer features of what they depend on, and all of it is compiled anew.
+    tests) cargo build --locked --workspace --all-targets ;;
+    *) die "build.sh: $1?" "Run: scripts/build.sh [tests]" ;;
+esac
 
 scripts/wasm.sh
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzz targets (fuzz/): fuzz.sh build | seeds | run [TARGET...] | again TARGET FILE
 #
-#   build   builds every target
+#   build   builds every target, without optimization: for `seeds`
 #   seeds   runs every target once over its seeds
 #   run     runs the targets, all of them by default, each for FUZZ_SECONDS (20). What a run learned
 #           is kept for the next; an input that failed is kept, too, and how to run it again is said
@@ -16,19 +16,21 @@ OUT=$CARGO_TARGET_DIR/fuzz
 TRIPLE=$(rustc -vV | sed -n 's/^host: //p')
 TARGETS=$(sed -n 's/^name = "\([a-z_]*\)"$/\1/p' fuzz/Cargo.toml)
 
+# build [--dev]
 build() {
     have cargo-fuzz || die "cargo-fuzz is not installed" "Run: cargo install cargo-fuzz --locked"
     # The workspace's versions; what only the targets need is pinned in their manifest.
     [ fuzz/Cargo.lock -nt Cargo.lock ] || cp Cargo.lock fuzz/Cargo.lock
-    cargo fuzz build --sanitizer none --target-dir "$OUT"
+    cargo fuzz build "$@" --sanitizer none --target-dir "$OUT"
 }
 
-program() { echo "$OUT/$TRIPLE/release/$1"; }
+# program NAME PROFILE
+program() { echo "$OUT/$TRIPLE/$2/$1"; }
 
 seeds() {
     local target
     for target in $TARGETS; do
-        "$(program "$target")" -runs=0 -verbosity=0 "fuzz/seeds/$target" >"$OUT/$target.log" 2>&1 \
+        "$(program "$target" debug)" -runs=0 -verbosity=0 "fuzz/seeds/$target" >"$OUT/$target.log" 2>&1 \
             || { tail -n 30 "$OUT/$target.log" >&2; die "a seed of $target fails"; }
     done
 }
@@ -39,7 +41,7 @@ run() {
     for target in "$@"; do
         log=$OUT/$target.log corpus=$OUT/corpus/$target kept=$OUT/artifacts/$target/
         mkdir -p "$corpus" "$kept"
-        if "$(program "$target")" -max_total_time="${FUZZ_SECONDS:-20}" -timeout=10 -rss_limit_mb=2048 \
+        if "$(program "$target" release)" -max_total_time="${FUZZ_SECONDS:-20}" -timeout=10 -rss_limit_mb=2048 \
             -print_final_stats=1 -artifact_prefix="$kept" "$corpus" "fuzz/seeds/$target" >"$log" 2>&1; then
             printf '    %-18s %9s inputs\n' "$target" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" >&2
             continue
@@ -53,13 +55,13 @@ run() {
 }
 
 case ${1:-} in
-    build) build ;;
-    seeds) build && seeds ;;
+    build) build --dev ;;
+    seeds) build --dev && seeds ;;
     run)
         shift
         [ $# -gt 0 ] || set -- $TARGETS
         build && run "$@"
         ;;
-    again) build && "$(program "$2")" "$3" ;;
+    again) build && "$(program "$2" release)" "$3" ;;
     *) die "fuzz.sh build | seeds | run [TARGET...] | again TARGET FILE" ;;
 esac

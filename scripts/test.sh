@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # `make test`: everything that a change must pass, from the fast to the slow. Installs what it needs,
-# starts a Docker engine where none runs, and stops what it started.
+# starts a Docker engine where none runs, and stops what it started. One compilation, the development
+# build, is for all of it: end-to-end tests run its programs, too (docs/adr/0076).
 . "$(dirname "$0")/lib.sh"
 
 cd "$ROOT"
 # A whole run reads what the compiler keeps between two changes of one crate for nothing: 20 GB.
 export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
+export NEARLIGHT_BIN_DIR=$CARGO_TARGET_DIR/debug
 # GiB of a target directory after a run, and what goes to the rest: images, containers, databases, browsers.
 TARGET_GIB=22 REST_GIB=8
 # Only what this run started is stopped.
@@ -102,7 +104,9 @@ engine() {
 # Those that take none of our programs are fetched and unpacked while others compile.
 foreign_images() { scripts/images.sh docker freedoom neverball x11 && scripts/images.sh jobs embeddings jupyter llama torchrun ray; }
 
-release() { with scripts/build.sh foreign_images; }
+programs() { scripts/build.sh tests; }
+
+programs_and_images() { with programs foreign_images; }
 
 # Most tests wait for others most of their time: who has the time compiles what else there is.
 leftovers() {
@@ -138,7 +142,7 @@ api_and_histories() { with api_and_clients histories; }
 step "room on the disk" room
 step "what is missing" scripts/install.sh build run test fuzz
 step "a Docker engine" engine
-step "release build; images that take nothing of it" release
+step "programs and tests; images that take nothing of them" programs_and_images
 step "lints" lints
 step "tests; documentation, purity and fuzz targets beside them" tests_and_leftovers
 step "generated files" generated
