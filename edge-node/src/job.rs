@@ -5,7 +5,7 @@
 //! - [`host`]: what this host has for jobs, tried out at the start.
 //! - [`machine`]: the life of a job as a pure state machine; [`driver`]: the one task that owns a job and carries
 //!   out what the machine says; [`record`]: what is on disk; [`adopt`]: what the next agent does with it.
-//! - [`launch`]: from an image to a container that runs. [`who`]: as whom; [`space`] and [`mounts`]: what it can
+//! - [`launch`]: from an image to a container that runs. [`who`] and [`users`]: as whom; [`space`] and [`mounts`]: what it can
 //!   write, and its secrets; [`request`]: every lock on it; [`engine`]: the Docker API.
 //! - [`mesh`]: how the replicas of a cluster find each other, and start together.
 //! - [`volumes`] and [`assets`]: what stays on the node between jobs; [`keeper`] tells the broker of it.
@@ -46,5 +46,6 @@ pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod space;
 pub(crate) mod teardown;
+mod users;
 pub(crate) mod volumes;
 pub(crate) mod who;

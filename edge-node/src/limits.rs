@@ -114,6 +114,8 @@ pub(crate) const ENDED_TUNNELS_MAX: usize = 32;
 pub(crate) const ENDED_TUNNEL_FOR: Duration = Duration::from_secs(300);
 /// Largest /etc/passwd of an image that is read.
 pub(crate) const PASSWD_BYTES_MAX: usize = 256 * 1024;
+/// Images whose user is remembered.
+pub(crate) const USERS_KNOWN_MAX: usize = 256;
 /// Between the first two checks of a job that has yet to be healthy: it should be seen as soon as it is.
 pub(crate) const HEALTH_POLL_FIRST: Duration = Duration::from_millis(10);
 /// Between two later ones, at the most.

@@ -21,6 +21,8 @@ mod pull;
 #[path = "jobs/sandbox.rs"]
 mod sandbox;
 mod support;
+#[path = "jobs/users.rs"]
+mod users;
 #[path = "jobs/walls.rs"]
 mod walls;
 

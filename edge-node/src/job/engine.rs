@@ -6,23 +6,25 @@
 //!
 //! **What it does not know:** why it starts or stops anything.
 
+mod look;
 mod volumes;
+
+pub(crate) use look::Image;
 
 use super::mesh::{self, Mesh};
 use super::meter::Sample;
 use super::network::Subnet;
 use super::peak::peak_bytes;
 use super::request::{self, LABEL_CLUSTER};
-use crate::limits::{ENGINE_DEADLINE, PASSWD_BYTES_MAX};
+use crate::limits::ENGINE_DEADLINE;
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::{
     KIND_JOB, LABEL_KIND, LABEL_NODE, LABEL_SESSION, bounded, connect, status_of,
 };
-use bollard::models::{ContainerCreateBody, ContainerSummary, ImageConfig};
+use bollard::models::{ContainerCreateBody, ContainerSummary};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
-    KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
-    RemoveContainerOptionsBuilder, StatsOptionsBuilder,
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder,
 };
 use futures_util::StreamExt;
 use nearlight_protocol::id::{NodeId, SessionId};
@@ -86,46 +88,6 @@ impl Engine {
     /// For what streams.
     pub(super) fn client(&self) -> &bollard::Docker {
         &self.client
-    }
-
-    /// How an image wants to be run.
-    pub(crate) async fn image(&self, image: &str) -> Result<ImageConfig, RuntimeError> {
-        let look = self.client.inspect_image(image);
-        let found = bounded("look for the image", look).await?;
-        Ok(found.config.unwrap_or_default())
-    }
-
-    /// The /etc/passwd of an image; empty where it has none.
-    pub(crate) async fn passwd(
-        &self,
-        image: &str,
-        session: &SessionId,
-    ) -> Result<String, RuntimeError> {
-        let name = format!("nearlight-{session}-look");
-        let body = request::looked_into(image, session, &self.node);
-        let id = self.create(&name, &body).await?;
-        let read = tokio::time::timeout(ENGINE_DEADLINE, self.read_file(&id, "/etc/passwd")).await;
-        self.remove(&id).await?;
-        let tar = read.map_err(|_elapsed| RuntimeError::Deadline {
-            action: "read the image's /etc/passwd",
-        })?;
-        Ok(file_of(&tar).unwrap_or_default())
-    }
-
-    /// A file of a container as a tar archive, cut off at a bound; empty if there is none.
-    async fn read_file(&self, id: &str, path: &str) -> Vec<u8> {
-        let options = DownloadFromContainerOptionsBuilder::new()
-            .path(path)
-            .build();
-        let mut parts = Box::pin(self.client.download_from_container(id, Some(options)));
-        let mut tar = Vec::new();
-        while let Some(Ok(part)) = parts.next().await {
-            tar.extend_from_slice(&part);
-            if tar.len() > PASSWD_BYTES_MAX {
-                break;
-            }
-        }
-        tar
     }
 
     /// What a container has used since it was started; nothing of one that is started again meanwhile.
@@ -446,16 +408,6 @@ fn runtimes(mut names: Vec<String>) -> Vec<(ContainerRuntime, String)> {
     known
 }
 
-/// The first entry of a tar archive (POSIX ustar), if it is a file that is there in full.
-fn file_of(tar: &[u8]) -> Option<String> {
-    let header = tar.get(..512)?;
-    let is_file = matches!(header[156], b'0' | 0);
-    let size = std::str::from_utf8(&header[124..135]).ok()?;
-    let size = usize::from_str_radix(size.trim_matches(['\0', ' ']), 8).ok()?;
-    let content = tar.get(512..512_usize.checked_add(size)?)?;
-    is_file.then(|| String::from_utf8_lossy(content).into_owned())
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
@@ -476,24 +428,5 @@ mod test {
             (ContainerRuntime::Runsc, "runsc".to_owned()),
         ];
         assert_eq!(known, expected);
-    }
-
-    #[test]
-    fn a_file_is_taken_out_of_an_archive_and_garbage_is_none() {
-        let mut tar = vec![0_u8; 1024];
-        tar[..10].copy_from_slice(b"etc/passwd");
-        tar[124..135].copy_from_slice(b"00000000005");
-        tar[156] = b'0';
-        tar[512..517].copy_from_slice(b"a:b:c");
-        assert_eq!(file_of(&tar).as_deref(), Some("a:b:c"));
-        assert_eq!(file_of(&tar[..515]), None, "cut off");
-        tar[156] = b'2';
-        assert_eq!(file_of(&tar), None, "a link");
-        tar[156] = b'0';
-        tar[124..135].copy_from_slice(b"77777777777");
-        assert_eq!(file_of(&tar), None);
-        tar[124] = 0xff;
-        assert_eq!(file_of(&tar), None);
-        assert_eq!(file_of(b""), None);
     }
 }

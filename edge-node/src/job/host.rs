@@ -12,6 +12,7 @@ use super::mounts;
 use super::network::Pool;
 use super::record::Record;
 use super::space;
+use super::users::Users;
 use super::volumes::Volumes;
 use crate::config::Config;
 use crate::gpu::Gpus;
@@ -66,6 +67,8 @@ pub(crate) struct Jobs {
     pub(crate) node: NodeId,
     pub(crate) volumes: Volumes,
     pub(crate) assets: Arc<Assets>,
+    /// As whom its images run.
+    pub(crate) users: Users,
     pub(crate) logs: EndedLogs,
     /// Told when volumes or assets have changed.
     pub(crate) changed: Notify,
@@ -157,6 +160,7 @@ impl Jobs {
         Ok(Self {
             volumes,
             assets,
+            users: Users::default(),
             logs: EndedLogs::new(&config.data, config.jobs.logs),
             changed: Notify::new(),
             gpus: Arc::new(Board::new(gpus.for_jobs()).keeping(Xids::open(&config.data))),

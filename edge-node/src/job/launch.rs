@@ -14,6 +14,7 @@
 
 use super::devices;
 use super::egress::Reach;
+use super::engine::Image;
 use super::host::Jobs;
 use super::mesh::{self, Mesh};
 use super::network::{self, Subnet};
@@ -24,7 +25,6 @@ use super::volumes::VolumeError;
 use super::who::{self, Who};
 use crate::limits::SUBNET_TRIES;
 use crate::runtime::RuntimeError;
-use bollard::models::ImageConfig;
 use nearlight_protocol::api::EndReason;
 use nearlight_protocol::work::Secrets;
 use std::io;
@@ -152,7 +152,7 @@ pub(crate) async fn launch(
 
 /// What its image says of a job.
 struct Looked {
-    image: ImageConfig,
+    image: Image,
     who: Who,
     places: Vec<Writable>,
 }
@@ -162,8 +162,7 @@ async fn look(jobs: &Jobs, record: &Record) -> Result<Looked, LaunchError> {
     let image = jobs.engine.image(&spec.engine_image()).await?;
     let who = who_runs(jobs, record, &image).await?;
     let home = request::home(spec, &who);
-    let volumes = image.volumes.clone().unwrap_or_default();
-    let mut places = space::writable(&home, &volumes).map_err(LaunchError::Image)?;
+    let mut places = writable(&image, &home)?;
     // What the job brings itself takes the place of what the image has there.
     places.retain(|place| !spec.mount_paths().any(|path| path == place.path));
     Ok(Looked { image, who, places })
@@ -206,16 +205,25 @@ async fn keep(jobs: &Jobs, record: &Record, who: &Who) -> Result<Vec<Kept>, Laun
     Ok(kept)
 }
 
-async fn who_runs(jobs: &Jobs, record: &Record, image: &ImageConfig) -> Result<Who, LaunchError> {
-    let user = image.user.clone().unwrap_or_default();
-    let passwd = if who::is_in_passwd(&user) {
-        jobs.engine
-            .passwd(&record.spec.engine_image(), &record.session)
-            .await?
-    } else {
-        String::new()
-    };
-    Ok(who::who(&user, &passwd)?)
+/// What can be written in an image.
+fn writable(image: &Image, home: &str) -> Result<Vec<Writable>, LaunchError> {
+    let volumes = image.config.volumes.as_deref().unwrap_or_default();
+    space::writable(home, volumes).map_err(LaunchError::Image)
+}
+
+async fn who_runs(jobs: &Jobs, record: &Record, image: &Image) -> Result<Who, LaunchError> {
+    let user = image.config.user.as_deref().unwrap_or_default();
+    if !who::is_in_passwd(user) {
+        return Ok(who::who(user, "")?);
+    }
+    if let Some(known) = jobs.users.of(&image.id) {
+        return Ok(known);
+    }
+    let places = writable(image, who::HOME)?;
+    let passwd = jobs.engine.passwd(image, &places, &record.session).await?;
+    let who = who::who(user, &passwd)?;
+    jobs.users.keep(&image.id, &who);
+    Ok(who)
 }
 
 /// Takes what another node's agent at this engine has of the job, which may be dead or cut off: the job is this node's
@@ -257,7 +265,7 @@ async fn make_network(jobs: &Jobs, record: &Record, reach: &Reach) -> Result<Sub
 async fn create(
     jobs: &Jobs,
     record: &Record,
-    image: &ImageConfig,
+    image: &Image,
     (who, places, kept): (&Who, &[Writable], &[Kept]),
     (subnet, reach): (Subnet, &Reach),
 ) -> Result<String, LaunchError> {
@@ -283,7 +291,7 @@ async fn create(
         } else {
             &[]
         },
-        image_env: image.env.as_deref().unwrap_or_default(),
+        image_env: image.config.env.as_deref().unwrap_or_default(),
         replica: record.replica.as_ref(),
         gpus: devices::request(&record.gpus, capabilities, &jobs.cdi_dirs),
         gpu_uuids: &record.gpus,

@@ -165,8 +165,20 @@ fn labels(session: &SessionId, node: &NodeId) -> HashMap<String, String> {
     labels.map(|(k, v)| (k.to_owned(), v)).into()
 }
 
-/// A container that is never started, to look into its image.
-pub(crate) fn looked_into(image: &str, session: &SessionId, node: &NodeId) -> ContainerCreateBody {
+/// A container that is never started, to look into its image. Where the image declares a volume it has nothing: the engine
+/// would make one, and may leave it.
+pub(crate) fn looked_into(
+    image: &str,
+    places: &[Writable],
+    session: &SessionId,
+    node: &NodeId,
+) -> ContainerCreateBody {
+    let volumes = places.iter().filter(|place| place.is_volume);
+    let nothing = |place: &Writable| Mount {
+        typ: Some(MountType::TMPFS),
+        target: Some(place.path.clone()),
+        ..Mount::default()
+    };
     ContainerCreateBody {
         image: Some(image.to_owned()),
         // An image without a program cannot be made a container of.
@@ -176,6 +188,7 @@ pub(crate) fn looked_into(image: &str, session: &SessionId, node: &NodeId) -> Co
             network_mode: Some("none".to_owned()),
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".to_owned()]),
+            mounts: Some(volumes.map(nothing).collect()),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()

@@ -99,18 +99,13 @@ pub(crate) fn writable(home: &str, volumes: &[String]) -> Result<Vec<Writable>, 
             "the image declares more than {IMAGE_VOLUMES_MAX} volumes"
         ));
     }
-    let mut all = vec![
-        Writable {
-            path: "/tmp".to_owned(),
-            is_filled: false,
-            is_volume: false,
-        },
-        Writable {
-            path: "/var/tmp".to_owned(),
-            is_filled: false,
-            is_volume: false,
-        },
-    ];
+    let declared = |path: &str| volumes.iter().any(|v| v.trim_end_matches('/') == path);
+    let place = |path: &str, is_filled| Writable {
+        path: path.to_owned(),
+        is_filled,
+        is_volume: declared(path),
+    };
+    let mut all = vec![place("/tmp", false), place("/var/tmp", false)];
     for path in volumes.iter().map(String::as_str).chain([home]) {
         let path = path.trim_end_matches('/');
         if !is_mountable(path) {
@@ -119,13 +114,7 @@ pub(crate) fn writable(home: &str, volumes: &[String]) -> Result<Vec<Writable>, 
             ));
         }
         if all.iter().all(|place| place.path != path) {
-            all.push(Writable {
-                path: path.to_owned(),
-                is_filled: path != HOME,
-                is_volume: volumes
-                    .iter()
-                    .any(|volume| volume.trim_end_matches('/') == path),
-            });
+            all.push(place(path, path != HOME));
         }
     }
     Ok(all)
@@ -285,6 +274,15 @@ mod test {
         assert_eq!(paths(&[]).unwrap(), ["/tmp", "/var/tmp", HOME]);
         let seen = paths(&["/data/", "/tmp", "/data"]).unwrap();
         assert_eq!(seen, ["/tmp", "/var/tmp", "/data", HOME]);
+        let declared = ["/data/", "/tmp"].map(str::to_owned);
+        let mut volumes = writable(HOME, &declared).unwrap();
+        volumes.retain(|place| place.is_volume);
+        let volumes: Vec<_> = volumes.into_iter().map(|place| place.path).collect();
+        assert_eq!(
+            volumes,
+            ["/tmp", "/data"],
+            "what the engine would make volumes of"
+        );
         for bad in [
             "/",
             "data",

@@ -1,4 +1,4 @@
-//! A way to the container engine that a test can shut. What is asked meanwhile waits, as for an engine that hangs, or is
+//! A way to the container engine that a test can shut, for all or for one thing. What is asked meanwhile waits, as for an engine that hangs, or is
 //! cut off, as for one that is gone; the engine itself and what runs in it are none the worse.
 
 use super::line::KEEPER;
@@ -16,6 +16,7 @@ const ENGINE: &str = "/var/run/docker.sock";
 enum State {
     Open,
     Hangs,
+    HangsAt(&'static str),
     Gone,
 }
 
@@ -59,6 +60,11 @@ impl Way {
         self.state.send_replace(State::Hangs);
     }
 
+    /// The engine hangs from now on when it is asked for something that has this word in it.
+    pub fn hang_at(&self, word: &'static str) {
+        self.state.send_replace(State::HangsAt(word));
+    }
+
     /// The engine is gone from now on.
     pub fn cut(&self) {
         self.state.send_replace(State::Gone);
@@ -95,17 +101,28 @@ async fn relay(
                 return to_engine.shutdown().await;
             }
             let now = *way.borrow_and_update();
-            if now != State::Open {
+            let is_shut = match now {
+                State::Open => false,
+                State::Hangs | State::Gone => true,
+                State::HangsAt(word) => has(&bytes[..read], word),
+            };
+            if is_shut {
                 unheard.send_modify(|unheard| *unheard += 1);
+                if now == State::Gone {
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+                let open = way.wait_for(|state| *state == State::Open);
+                open.await.map_err(io::Error::other)?;
             }
-            if now == State::Gone {
-                return Err(io::ErrorKind::ConnectionReset.into());
-            }
-            let open = way.wait_for(|state| *state == State::Open);
-            open.await.map_err(io::Error::other)?;
             to_engine.write_all(&bytes[..read]).await?;
         }
     };
     let down = tokio::io::copy(&mut from_engine, &mut to_agent);
     tokio::try_join!(up, down).map(drop)
+}
+
+fn has(asked: &[u8], word: &str) -> bool {
+    asked
+        .windows(word.len())
+        .any(|part| part == word.as_bytes())
 }
