@@ -50,6 +50,31 @@ fn broker(second: Option<&'static str>) -> (String, Receiver<String>) {
     (url, requests)
 }
 
+/// A broker with one session that never answers requests with this method.
+fn deaf_broker(to: &'static str) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (heard, requests) = sync_channel(16);
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept() {
+            let request = read(&connection);
+            if heard.send(request.clone()).is_err() {
+                return;
+            }
+            if request.starts_with("GET ") {
+                let placing = format!("data: {}\n\n", view(r#"{"phase":"placing"}"#));
+                send(&mut connection, "200 OK", "text/event-stream", &placing);
+            } else if !request.starts_with(to) {
+                say(&mut connection, "201 Created");
+                continue;
+            }
+            open.push(connection);
+        }
+    });
+    (url, requests)
+}
+
 /// A broker that takes what it is asked for first, and answers nothing; `answers` what comes after that.
 fn late_broker(answers: bool) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -211,6 +236,37 @@ fn a_job_of_which_no_broker_tells_is_named_by_its_key() {
     assert_eq!(status.code(), Some(130), "{said}");
     for words in [key_of(&first), "session list", "session stop"] {
         assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_says_what_may_still_run() {
+    for second in [Signal::SIGINT, Signal::SIGTERM] {
+        for deaf_to in ["POST ", "DELETE "] {
+            let home = tempfile::tempdir().unwrap();
+            let (url, requests) = deaf_broker(deaf_to);
+            let child = start(&home, &url);
+            let pid = Pid::from_raw(child.id().cast_signed());
+            let first = requests.recv().unwrap();
+            // The broker has it, and keeps it: it is asked again, or told to end what it has said.
+            let named = match deaf_to {
+                "POST " => key_of(&first).to_owned(),
+                _ => format!("session stop {ID}"),
+            };
+            if deaf_to == "DELETE " {
+                assert!(requests.recv().unwrap().starts_with("GET "));
+            }
+            kill(pid, Signal::SIGINT).unwrap();
+            assert!(requests.recv().unwrap().starts_with(deaf_to));
+            kill(pid, second).unwrap();
+            let (status, said) = over(child, String::new());
+            assert_eq!(status.code(), Some(130), "{deaf_to}{second}: {said}");
+            assert!(said.contains("(once more: stop at once"), "{said}");
+            let last = said.lines().last().unwrap();
+            for words in ["stopped at once", "session stop", &named] {
+                assert!(last.contains(words), "{deaf_to}{second}: {words}: {said}");
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! SIGINT, SIGTERM and SIGHUP are taken by a thread, from before the broker is asked for the session: between the question and
 //! its answer there may be a session whose id nobody here knows yet. So the question is asked again, with its Idempotency-Key:
-//! the answer is that session. The second signal ends the program at once.
+//! the answer is that session. The second signal ends the program at once: it says what may go on, and how to end it.
 //!
 //! **What it does not know:** jobs; how the session is.
 
@@ -65,19 +65,15 @@ impl Interrupts {
             .into_iter()
             .filter(|&one| !is_in(ignored, one))
             .collect();
-        // A terminal that closes says so more than once.
-        let again: SigSet = signals
-            .iter()
-            .filter(|&one| one != Signal::SIGHUP)
-            .collect();
         let theirs = Arc::clone(&wait);
         // Threads of later have the mask of this one. Where there is none, a signal does what it always did.
         if signals.thread_block().is_ok() {
             std::thread::spawn(move || {
                 if signals.wait().is_ok() {
-                    let _ = again.thread_unblock();
                     let wait = locked(&theirs);
-                    give_up(&client, &wait);
+                    let left = Left::of(&wait);
+                    left.say_at_the_next(&signals);
+                    give_up(&client, &wait, &left);
                     std::process::exit(EXIT_INTERRUPTED);
                 }
             });
@@ -96,6 +92,52 @@ impl Interrupts {
     }
 }
 
+/// What may go on without this program, and how to end it.
+#[derive(Clone, Debug)]
+struct Left(Arc<Mutex<String>>);
+
+impl Left {
+    fn of(wait: &Wait) -> Self {
+        Self(Arc::new(Mutex::new(match wait {
+            Wait::Asking(asked) => format!(
+                "a job may still start: find it with nearlight session list, end it with nearlight session stop ID; \
+                 its Idempotency-Key is {}",
+                asked.key
+            ),
+            Wait::For(id) => running(id),
+            Wait::Over => "nothing runs".to_owned(),
+        })))
+    }
+
+    /// The session is known.
+    fn is(&self, id: &str) {
+        *locked(&self.0) = running(id);
+    }
+
+    /// The next signal has it said, and ends the program.
+    fn say_at_the_next(&self, signals: &SigSet) {
+        // A terminal that closes says so more than once.
+        let again: SigSet = signals
+            .iter()
+            .filter(|&one| one != Signal::SIGHUP)
+            .collect();
+        let left = self.clone();
+        std::thread::spawn(move || {
+            if again.wait().is_ok() {
+                terminal::note(format_args!(
+                    "nearlight: stopped at once; {}",
+                    locked(&left.0)
+                ));
+                std::process::exit(EXIT_INTERRUPTED);
+            }
+        });
+    }
+}
+
+fn running(id: &str) -> String {
+    format!("{id} may still run: end it with nearlight session stop {id}")
+}
+
 /// What this program was started to ignore, as `nohup` and shells' `&` have it: one that waits would get it all the same.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -109,18 +151,23 @@ fn is_in(mask: u64, signal: Signal) -> bool {
     (mask >> (signal as i32 - 1)) & 1 == 1
 }
 
-fn locked(wait: &Mutex<Wait>) -> MutexGuard<'_, Wait> {
-    wait.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn give_up(client: &Client, wait: &Wait) {
+fn give_up(client: &Client, wait: &Wait, left: &Left) {
     match wait {
         Wait::Asking(asked) => {
-            terminal::note(
-                "\nstopped by a signal: asking the broker which job it has started, to end it (once more: stop at once)",
-            );
+            terminal::note(format_args!(
+                "\nstopped by a signal: asking the broker which job it has started, to end it (once more: stop at once; its \
+                 Idempotency-Key is {})",
+                asked.key
+            ));
             match found(client, asked) {
-                Ok(session) => end(client, session.id.as_str()),
+                Ok(session) => {
+                    left.is(session.id.as_str());
+                    end(client, session.id.as_str());
+                }
                 Err(error) => terminal::note(format_args!(
                     "nearlight: whether a job was started is not known: {error}\n  look for it with: nearlight session list\n  \
                      end it with: nearlight session stop ID\n  the broker knows it by the Idempotency-Key {}",
@@ -129,7 +176,7 @@ fn give_up(client: &Client, wait: &Wait) {
             }
         }
         Wait::For(id) => {
-            terminal::note("\nstopped by a signal: the job ends, too");
+            terminal::note("\nstopped by a signal: the job ends, too (once more: stop at once)");
             end(client, id);
         }
         Wait::Over => {}
