@@ -51,9 +51,10 @@ export async function run(url: string, protocols: string[], how: Exec): Promise<
   const Socket = how.webSocket ?? (globalThis as { WebSocket?: Exec["webSocket"] }).WebSocket;
   if (!Socket) throw new ConfigError("commands need a WebSocket: Node.js 22, `node --experimental-websocket`, or the option `webSocket`");
   how.signal?.throwIfAborted();
+  const over = new AbortController();
+  const drop = connectionWith(protocols, over.signal);
   const socket = new Socket(url, protocols);
   socket.binaryType = "arraybuffer";
-  const over = new AbortController();
   try {
     const ran = await new Promise<Ran>((resolve, fail) => {
       // At once, so that nothing that waits is done after it.
@@ -83,11 +84,37 @@ export async function run(url: string, protocols: string[], how: Exec): Promise<
   } catch (error) {
     // A close waits behind the input, which nobody may be reading.
     const { terminate } = socket as { terminate?: () => void };
-    leave(socket, () => (terminate ? terminate.call(socket) : socket.close()));
+    leave(socket, () => {
+      if (terminate) terminate.call(socket);
+      else if (!drop()) socket.close();
+    });
     throw error;
   } finally {
     over.abort();
   }
+}
+
+type Listener = (sent: { headers: unknown; socket: { destroy: () => void } }) => void;
+type Channels = { subscribe: (name: string, listener: Listener) => void; unsubscribe: (name: string, listener: Listener) => void };
+const SENDS = "undici:client:sendHeaders";
+
+/**
+ * Drops the connection, if it is known, of the WebSocket that asks for `protocols`, which its ticket tells from all others: Node.js's own has no
+ * `terminate()`, and waits for its other end for ever. Node.js says which connection it is where it tells what it sends.
+ */
+function connectionWith(protocols: string[], over: AbortSignal): () => boolean {
+  const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
+  const channels = process?.getBuiltinModule?.("node:diagnostics_channel") as Channels | undefined;
+  let connection: { destroy: () => void } | undefined;
+  const listener: Listener = ({ headers, socket }) => {
+    if (protocols.every((protocol) => String(headers).includes(protocol))) connection = socket;
+  };
+  channels?.subscribe(SENDS, listener);
+  over.addEventListener("abort", () => channels?.unsubscribe(SENDS, listener), { once: true });
+  return () => {
+    connection?.destroy();
+    return connection !== undefined;
+  };
 }
 
 function leave(socket: WebSocket, how: () => void): void {
