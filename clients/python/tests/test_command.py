@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from websockets.typing import Subprotocol
 from nearlight import (
     Client,
     CommandError,
+    CommandTimeoutError,
     ConfigError,
     ForeignAnswerError,
     ProblemError,
@@ -235,6 +236,32 @@ def test_what_a_callback_raises_ends_the_command() -> None:
         with pytest.raises(KeyError, match="enough"):
             run(url, PROTOCOLS, None, stop, 1)
         assert over.wait(60)
+
+
+def test_a_command_that_does_not_end_in_time_is_ended_whether_it_reads_or_not() -> None:
+    overs: list[threading.Event] = []
+    read_on = threading.Event()
+
+    def command(socket: ServerConnection) -> None:
+        over = threading.Event()
+        overs.append(over)
+        if len(overs) > 1:
+            read_on.wait()
+        with suppress(ConnectionClosed):
+            while True:
+                socket.recv()
+        over.set()
+
+    with node(command) as url:
+        for stdin in (None, itertools.repeat(bytes(1 << 20))):
+            with pytest.raises(CommandTimeoutError, match=r"within 0\.2 s, and was ended"):
+                run(url, PROTOCOLS, stdin, None, 1, timeout_s=0.2)
+        read_on.set()
+        for over in overs:
+            assert over.wait(60)
+    assert issubclass(CommandTimeoutError, TimeoutError)
+    with node(lambda socket: socket.send(ended(0))) as url:
+        assert run(url, PROTOCOLS, None, None, 1, timeout_s=60.0).status == 0
 
 
 def test_input_that_fails_is_no_end_of_input() -> None:

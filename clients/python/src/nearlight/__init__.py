@@ -11,6 +11,7 @@ from .client import Client, Endpoint, Session, Sessions
 from .command import Ran
 from .errors import (
     CommandError,
+    CommandTimeoutError,
     ConfigError,
     ForeignAnswerError,
     NearlightError,
@@ -24,6 +25,7 @@ from .webhooks import WebhookError, verify_webhook
 __all__ = [
     "Client",
     "CommandError",
+    "CommandTimeoutError",
     "ConfigError",
     "Endpoint",
     "ForeignAnswerError",

@@ -285,13 +285,14 @@ class Session:
         replica: int | None = None,
         on_output: commands.OnOutput | None = None,
         output_bytes_max: int = OUTPUT_BYTES_MAX,
+        timeout_s: float | None = None,
     ) -> commands.Ran:
         """Runs a command in the job, as the job's user, to its end: its status, and what it wrote.
 
         `stdin` is its input, or pieces of it as they come; an iterable is read by a thread of its own. With `tty` it has a
         terminal, of `size` columns and rows. `on_output` is called with `"stdout"` or `"stderr"` and bytes as they come, while
         the command waits; then they are not kept. Without it more than `output_bytes_max` end the command. What a callback
-        raises ends it, too. Needs `pip install 'nearlight[exec]'`.
+        raises ends it, too, and so does `timeout_s`, with `CommandTimeoutError`. Needs `pip install 'nearlight[exec]'`.
         """
         if tty and stdin is not None:
             raise ValueError(
@@ -307,7 +308,7 @@ class Session:
         # `ws` for http, `wss` for https.
         url = "ws" + self._http.url.removeprefix("http") + created["path"]
         protocols = [created["protocol"], f"nearlight.ticket.{created['ticket']}"]
-        return commands.run(url, protocols, stdin, on_output, output_bytes_max, self._http.tls)
+        return commands.run(url, protocols, stdin, on_output, output_bytes_max, self._http.tls, timeout_s)
 
     def get_files(self, path: str) -> Iterator[bytes]:
         """A file or a directory of the job, as the bytes of a tar archive. Unpack it with care: it is the job's word."""

@@ -15,6 +15,7 @@ import socket as sockets
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent import futures
 from contextlib import suppress
@@ -22,7 +23,14 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from typing_extensions import Self
 
-from .errors import CommandError, ConfigError, ForeignAnswerError, ProblemError, UnreachableError
+from .errors import (
+    CommandError,
+    CommandTimeoutError,
+    ConfigError,
+    ForeignAnswerError,
+    ProblemError,
+    UnreachableError,
+)
 
 T = TypeVar("T")
 Stream = Literal["stdout", "stderr"]
@@ -97,6 +105,7 @@ def run(
     on_output: OnOutput | None,
     output_bytes_max: int,
     tls: ssl.SSLContext | None = None,
+    timeout_s: float | None = None,
 ) -> Ran:
     """Runs the command of the ticket in `protocols` to its end. Whatever is raised ends it."""
     # One who runs no commands needs no WebSocket.
@@ -106,6 +115,7 @@ def run(
     except ImportError as error:
         raise ConfigError("commands need the package websockets: `pip install 'nearlight[exec]'`") from error
     failed: list[BaseException] = []
+    until = None if timeout_s is None else time.monotonic() + timeout_s
     with _Line() as line:
         try:
             socket = line.call(_opened(url, protocols, tls))
@@ -117,7 +127,11 @@ def run(
             # Nobody waits for it: what it reads may never end.
             threading.Thread(target=_send, args=(line, socket, stdin, failed), daemon=True).start()
         try:
-            return _heard(line, socket, on_output, output_bytes_max)
+            return _heard(line, socket, on_output, output_bytes_max, until)
+        except asyncio.TimeoutError:
+            raise CommandTimeoutError(
+                f"the command did not end within {timeout_s} s, and was ended"
+            ) from None
         except (CommandError, WebSocketException) as error:
             if failed:
                 raise failed[0] from None
@@ -167,13 +181,20 @@ async def _close(socket: Any) -> None:
         socket.transport.abort()
 
 
-def _heard(line: _Line, socket: Any, on_output: OnOutput | None, output_bytes_max: int) -> Ran:
+async def _next(socket: Any, until: float | None) -> Any:
+    left_s = None if until is None else max(0.0, until - time.monotonic())
+    return await asyncio.wait_for(socket.recv(), left_s)
+
+
+def _heard(
+    line: _Line, socket: Any, on_output: OnOutput | None, output_bytes_max: int, until: float | None
+) -> Ran:
     from websockets.exceptions import ConnectionClosedOK
 
     kept = {"stdout": bytearray(), "stderr": bytearray()}
     while True:
         try:
-            message = line.call(socket.recv())
+            message = line.call(_next(socket, until))
         except ConnectionClosedOK as closed:
             raise CommandError("the way to the command broke off, which ended it") from closed
         kind, rest = (message[0], message[1:]) if isinstance(message, bytes) and message else (None, b"")

@@ -68,3 +68,7 @@ class NotReadyError(NearlightError, TimeoutError):
 
 class CommandError(NearlightError):
     """A command in a job could not be started, or nobody knows what became of it."""
+
+
+class CommandTimeoutError(CommandError, TimeoutError):
+    """A command did not end in the time that its caller gave it, and was ended."""
