@@ -1,6 +1,6 @@
 //! One edge's connection: the handshake, then reading and writing until either side ends it.
 
-use super::heard::{Heard, believed, parse};
+use super::heard::{Heard, parse};
 use super::hello::check;
 use super::listener::Terms;
 use super::shown::{Shown, ShownSession, verify};
@@ -387,7 +387,7 @@ async fn read_all(
             } => EdgeMessage::Report {
                 session,
                 epoch: epoch.into(),
-                event: believed(event),
+                event,
             },
             FromEdge::Draining => EdgeMessage::Draining,
         };

@@ -1,8 +1,7 @@
-//! What an edge says, as far as this build knows it and the edge may say so.
+//! What an edge says, as far as this build knows it.
 
 use super::connection::StreamError;
-use nearlight_protocol::api::EndReason;
-use nearlight_protocol::control::{FromEdge, SessionReport, Unread};
+use nearlight_protocol::control::{FromEdge, Unread};
 use nearlight_protocol::id::NodeId;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -43,17 +42,5 @@ pub(super) fn parse(frame: &Message) -> Result<Option<FromEdge>, StreamError> {
         Message::Text(text) => Ok(Some(FromEdge::read(text)?)),
         Message::Binary(_) => Err(StreamError::Protocol("a binary message".to_owned())),
         Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(None),
-    }
-}
-
-/// A report as far as its node may say so. An end that is the broker's to decide is a node's failure; where the broker
-/// did decide it, the node only says it again, and its word for it does not count.
-pub(super) fn believed(event: SessionReport) -> SessionReport {
-    match event {
-        SessionReport::Ended { reason, detail } if !reason.is_a_nodes() => SessionReport::Ended {
-            reason: EndReason::Internal,
-            detail,
-        },
-        event => event,
     }
 }

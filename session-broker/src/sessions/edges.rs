@@ -6,6 +6,7 @@ use super::turn::{Then, Turn};
 use crate::control::{EdgeEvent, EdgeMessage, Stream};
 use crate::fleet::{Link, keep_distinct, nothing};
 use crate::ledger::{Capacity, NodeRow, Op, OutboxRow, Standing};
+use nearlight_protocol::api::EndReason;
 use nearlight_protocol::control::{
     AckOutcome, DenyReason, Hello, Inventory, Order, SessionReport, SessionRtt,
 };
@@ -289,6 +290,8 @@ impl Owner {
                 return;
             }
             SessionReport::Ended { reason, detail } => {
+                let told = self.sessions.get(session).and_then(|of| of.told_to_end());
+                let reason = believed(reason, told);
                 tracing::info!(session_id = %session, node_id = %node, ?reason, detail,
                     "the node ended the session");
                 let detail = shortened(detail);
@@ -313,6 +316,15 @@ impl Owner {
             entry.watchers = count;
             turn.touched.insert(session.clone());
         }
+    }
+}
+
+/// The reason of an end as far as its node may give it. One that is the broker's alone to decide is the node's own failure;
+/// of a session that the broker ends, the node only says again what it was told.
+fn believed(said: EndReason, told: Option<EndReason>) -> EndReason {
+    match said.is_a_nodes() {
+        true => said,
+        false => told.unwrap_or(EndReason::Internal),
     }
 }
 
@@ -351,4 +363,30 @@ fn shortened(mut text: String) -> String {
         text.truncate(end.unwrap_or(0));
     }
     text
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_ends_with_its_cluster_did_not_fail_by_itself() {
+        let cluster = EndReason::ClusterEnded;
+        for (said, told, believed_to_be) in [
+            (cluster, Some(cluster), cluster),
+            // It was told before somebody ended the whole job.
+            (
+                cluster,
+                Some(EndReason::PlayerEnded),
+                EndReason::PlayerEnded,
+            ),
+            // Nobody told it, and what depends on it would go on.
+            (cluster, None, EndReason::Internal),
+            (EndReason::QueueTimeout, None, EndReason::Internal),
+            (EndReason::JobFailed, None, EndReason::JobFailed),
+            (EndReason::JobFailed, Some(cluster), EndReason::JobFailed),
+        ] {
+            assert_eq!(believed(said, told), believed_to_be, "{said:?} {told:?}");
+        }
+    }
 }

@@ -92,6 +92,14 @@ impl Entry {
         }
     }
 
+    /// Why the broker has it end, if it does.
+    pub(super) fn told_to_end(&self) -> Option<EndReason> {
+        let Phase::Ending { reason, .. } = self.life.phase() else {
+            return None;
+        };
+        Some(*reason)
+    }
+
     /// The same session as the ledger has it. Whoever watches it goes on watching.
     pub(super) fn reload(&mut self, row: SessionRow, limits: Limits) {
         self.life = Lifecycle::restore(limits, row.phase.clone(), row.starts_denied);
