@@ -45,7 +45,12 @@ pub fn run(up: Up) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(supervise(&prepared))
+    runtime.block_on(async {
+        let outcome = supervise(&prepared).await;
+        // The roles' last lines, whichever did not start.
+        prepared.tasks.drain(LAST_LINES).await;
+        outcome
+    })
 }
 
 /// Where the broker of the `up` that uses this data directory is, if one is ready.
@@ -70,8 +75,6 @@ async fn supervise(prepared: &Prepared) -> anyhow::Result<()> {
 
     let outcome = with_broker(prepared, &listen, &node_listen, &mut broker, &stopped).await;
     let stopped = broker.stop(BROKER_DRAIN).await;
-    // The roles' last lines.
-    shutdown.drain(LAST_LINES).await;
     outcome.and(stopped)
 }
 

@@ -144,7 +144,8 @@ impl Up {
         line.trim_end().to_owned()
     }
 
-    fn wait_for_log(&mut self, word: &str) {
+    /// What is said before a line with this.
+    fn wait_for_log(&mut self, word: &str) -> String {
         let mut seen = String::new();
         loop {
             let mut line = String::new();
@@ -153,7 +154,7 @@ impl Up {
                 "no {word:?} in {seen}"
             );
             if line.contains(word) {
-                return;
+                return seen;
             }
             seen.push_str(&line);
         }
@@ -301,19 +302,43 @@ fn a_data_directory_has_one_owner() {
 
 #[test]
 fn a_role_that_cannot_start_ends_it_with_its_last_words() {
+    for (role, last) in [
+        ("session-broker", None),
+        ("edge-node", Some("session-broker down")),
+    ] {
+        let machine = Machine::new();
+        machine.program(role, "#!/bin/sh\necho 'a wrong file' >&2\nexit 70\n");
+        let (status, words) = machine.up(&[]).end();
+        assert_eq!(status, Some(1));
+        for said in [&format!("{role} did not start"), "a wrong file"] {
+            assert!(words.contains(said), "{role}: {said}: {words}");
+        }
+        assert_eq!(machine.log().last().map(String::as_str), last);
+    }
+}
+
+#[test]
+fn a_role_that_does_not_start_again_says_so_and_not_that_it_died_once_more() {
     let machine = Machine::new();
-    machine.program(
-        "edge-node",
-        "#!/bin/sh\necho 'no encoder works' >&2\nexit 70\n",
+    let (program, starts) = (machine.path("edge-node"), machine.path("starts"));
+    let works = fs::read_to_string(&program).unwrap();
+    let starts = starts.display();
+    let fails = format!(
+        "#!/bin/sh\necho >>{starts}\ncase $(wc -l <{starts}) in 2|3) echo 'the card is gone' >&2; exit 70;; esac\n"
     );
-    let (status, words) = machine.up(&[]).end();
-    assert_eq!(status, Some(1));
-    assert!(words.contains("edge-node did not start"), "{words}");
-    assert!(words.contains("no encoder works"), "{words}");
-    assert_eq!(
-        machine.log().last().map(String::as_str),
-        Some("session-broker down")
-    );
+    machine.program("edge-node", &works.replacen("#!/bin/sh\n", &fails, 1));
+    let mut up = machine.up(&[]);
+    up.line();
+    kill(machine.pid_of("edge-node"), Signal::SIGKILL).unwrap();
+    let said = up.wait_for_log("started again");
+    let count = |words: &str| said.matches(words).count();
+    assert_eq!(count("died"), 1, "{said}");
+    assert_eq!(count("the card is gone"), 2, "{said}");
+    let why = "edge-node did not start (exit status: 70)";
+    assert_eq!(count(why), 2, "{said}");
+    assert_eq!(count("again_in_ms"), 3, "{said}");
+    up.signal(Signal::SIGINT);
+    assert_eq!(up.end().0, Some(0));
 }
 
 #[test]

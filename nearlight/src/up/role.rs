@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::ffi::OsString;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -175,27 +175,35 @@ impl Supervised {
         }
     }
 
-    /// Starts the role again whenever it dies. Returns only if the program cannot be run at all.
+    /// Starts the role again whenever it dies. Returns only if nothing can be known of it any more.
     pub(super) async fn keep_alive(&mut self) -> anyhow::Error {
         loop {
-            match self.child.wait().await {
-                Ok(status) => self.say_died(status),
+            let status = match self.child.wait().await {
+                Ok(status) => status,
                 Err(error) => return error.into(),
-            }
+            };
             if self.since.elapsed() > STEADY {
                 self.backoff = BACKOFF_MIN;
             }
+            let again_in_ms = self.backoff.as_millis();
+            tracing::error!(role = self.role.name, %status, again_in_ms, "died");
+            (self.child, self.ready) = self.again().await;
+            self.since = Instant::now();
+            tracing::info!(role = self.role.name, "started again");
+        }
+    }
+
+    /// Starts it until it has started, each time after a longer wait.
+    async fn again(&mut self) -> (Child, Value) {
+        loop {
             tokio::time::sleep(self.backoff).await;
             self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-            self.since = Instant::now();
             match launch(&self.role).await {
-                Ok((child, ready)) => {
-                    self.child = child;
-                    self.ready = ready;
-                    tracing::info!(role = self.role.name, "started again");
+                Ok(started) => return started,
+                Err(error) => {
+                    let again_in_ms = self.backoff.as_millis();
+                    tracing::error!(role = self.role.name, again_in_ms, "{error:#}");
                 }
-                // The dead child is waited for again at once, and the back-off grows.
-                Err(error) => tracing::error!(role = self.role.name, "{error:#}"),
             }
         }
     }
@@ -227,10 +235,6 @@ impl Supervised {
             }
         }
         Ok(())
-    }
-
-    fn say_died(&self, status: ExitStatus) {
-        tracing::error!(role = self.role.name, %status, again_in_ms = self.backoff.as_millis(), "died");
     }
 }
 
