@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Nothing is tried again after so long. A broker that hangs has had the time of one answer by then.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// So soon after a signal nobody can have thought better of it.
+const AT_ONCE: Duration = Duration::from_millis(300);
+
 /// What the broker is asked for, and the key that stands for it.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -114,16 +117,20 @@ impl Left {
         *locked(&self.0) = running(id);
     }
 
-    /// The next signal has it said, and ends the program.
+    /// The next signal has it said, and ends the program. What comes with the first one is no second wish: `timeout` and npm
+    /// send a signal to a program and to its whole group.
     fn say_at_the_next(&self, signals: &SigSet) {
         // A terminal that closes says so more than once.
         let again: SigSet = signals
             .iter()
             .filter(|&one| one != Signal::SIGHUP)
             .collect();
-        let left = self.clone();
+        let (left, first) = (self.clone(), Instant::now());
         std::thread::spawn(move || {
-            if again.wait().is_ok() {
+            while again.wait().is_ok() {
+                if first.elapsed() < AT_ONCE {
+                    continue;
+                }
                 terminal::note(format_args!(
                     "nearlight: stopped at once; {}",
                     locked(&left.0)
