@@ -155,7 +155,11 @@ async fn a_job_that_ends_says_why() {
             "exit status 101",
         ),
         (command(&["hog"]), EndReason::JobOutOfMemory, ""),
-        (late, EndReason::JobStartTimeout, "listening"),
+        (
+            late,
+            EndReason::JobStartTimeout,
+            "port api is not healthy: Connection refused (os error 111)\nlistening",
+        ),
         (missing, EndReason::ImageMissing, "no-such-job"),
         (large, EndReason::RuntimeFailed, "MiB of disk"),
         (walled, EndReason::RuntimeFailed, "runtime"),

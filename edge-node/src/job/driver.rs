@@ -98,6 +98,7 @@ pub(crate) struct Driver {
     asked: Asked,
     /// Health checks of this run.
     checks: Option<AbortHandle>,
+    why_not_healthy: health::WhyNot,
     /// Starts of the container so far.
     run: u32,
     /// Times that `time.start_s` began.
@@ -187,6 +188,7 @@ impl Driver {
             launching: false,
             asked: Asked::Never,
             checks: None,
+            why_not_healthy: health::WhyNot::default(),
             run: 0,
             period: 0,
             seen: 0,

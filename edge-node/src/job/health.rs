@@ -7,6 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use nearlight_protocol::job::{Health, Port};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,15 +25,36 @@ enum CheckError {
     Status(u16),
 }
 
-/// Waits until every port has answered well once, for as long as it takes. Most programs listen a moment after they
-/// were started, and some load for minutes.
-pub(crate) async fn healthy(container: Ipv4Addr, ports: &[Port]) {
+/// Waits until every port has answered well once, for as long as it takes; `why_not` has what the last check said until
+/// then. Most programs listen a moment after they were started, and some load for minutes.
+pub(crate) async fn healthy(container: Ipv4Addr, ports: &[Port], why_not: &WhyNot) {
     let mut pauses = pauses();
     for port in ports {
+        why_not.is(String::new());
         while let Err(error) = check(container, port).await {
             tracing::debug!(port = port.name, %error, "not healthy yet");
+            why_not.is(format!("port {} is not healthy: {error}", port.name));
             tokio::time::sleep(pauses.next().unwrap_or(HEALTH_POLL)).await;
         }
+    }
+}
+
+/// Why a job that is waited for is not healthy, as its last check said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WhyNot(Arc<Mutex<String>>);
+
+impl WhyNot {
+    /// What it said; nothing where no check has failed.
+    pub(crate) fn words(&self) -> String {
+        self.locked().clone()
+    }
+
+    fn is(&self, words: String) {
+        *self.locked() = words;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,7 +211,12 @@ mod test {
         let ok: &[u8] = b"HTTP/1.1 302 Found\r\n\r\n";
         let bad: &[u8] = b"HTTP/1.1 500 Oops\r\n\r\n";
         let port = server(vec![bad, b"what?\n", ok, bad, ok, bad, bad]).await;
-        healthy(Ipv4Addr::LOCALHOST, std::slice::from_ref(&port)).await;
+        let why_not = WhyNot::default();
+        healthy(Ipv4Addr::LOCALHOST, std::slice::from_ref(&port), &why_not).await;
+        assert_eq!(
+            why_not.words(),
+            "port api is not healthy: the answer is no HTTP"
+        );
         let how = unhealthy(Ipv4Addr::LOCALHOST, std::slice::from_ref(&port)).await;
         assert_eq!(how, "port api failed 2 checks in a row: status 500");
         let how = unhealthy(Ipv4Addr::LOCALHOST, &[port]).await;

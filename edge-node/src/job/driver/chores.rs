@@ -181,12 +181,13 @@ impl Driver {
             return;
         };
         let (ports, run) = (self.record.spec.ports.clone(), self.run);
+        let why_not = self.why_not_healthy.clone();
         let checks = self.chores.spawn(async move {
             if is_ready {
                 let detail = health::unhealthy(container, &ports).await;
                 Done::Unhealthy { run, detail }
             } else {
-                health::healthy(container, &ports).await;
+                health::healthy(container, &ports, &why_not).await;
                 Done::Healthy { run }
             }
         });

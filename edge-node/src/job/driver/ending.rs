@@ -6,8 +6,11 @@ use crate::limits::{DRAIN_STOP_GRACE, ENGINE_DEADLINE};
 use std::sync::PoisonError;
 
 impl Driver {
-    /// Of a job that did not end by itself, its log may say why it had to.
+    /// Of a job that did not end by itself, its last check and its log may say why it had to.
     pub(super) async fn add_last_words(&self, ending: &mut Ending) {
+        if ending.reason == EndReason::JobStartTimeout {
+            ending.detail = with_words(&ending.detail, &self.why_not_healthy.words());
+        }
         let wanted = matches!(
             ending.reason,
             EndReason::JobStartTimeout | EndReason::JobUnhealthy
