@@ -10,6 +10,9 @@ use crate::limits::{
 use crate::plain::is_plain_text;
 use std::collections::BTreeSet;
 
+/// Of the key that a fault names.
+const KEY_BYTES_MAX: usize = 128;
+
 /// A fault of a spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {why}")]
@@ -24,9 +27,18 @@ type Checked = Result<(), JobFault>;
 
 fn fault_at(key: impl Into<String>, why: impl Into<String>) -> Checked {
     Err(JobFault {
-        key: key.into(),
+        key: shortened(key.into()),
         why: why.into(),
     })
+}
+
+/// A name in a key may be as long as whoever wrote it likes.
+fn shortened(mut key: String) -> String {
+    if key.len() > KEY_BYTES_MAX {
+        key.truncate(key.floor_char_boundary(KEY_BYTES_MAX));
+        key.push('…');
+    }
+    key
 }
 
 fn require(holds: bool, key: impl Into<String>, why: impl Into<String>) -> Checked {

@@ -49,6 +49,16 @@ fn an_image_alone_is_a_job_with_bounds() {
 }
 
 #[test]
+fn a_fault_does_not_repeat_a_name_without_end() {
+    for name in ["a".repeat(10_000), "é".repeat(10_000)] {
+        let mut spec = JobSpec::of_image("registry.example/x");
+        spec.labels = [(name, "x".to_owned())].into();
+        let said = spec.fault().unwrap().to_string();
+        assert!(said.len() < 512 && said.contains("labels."), "{said}");
+    }
+}
+
+#[test]
 fn every_key_is_read_written_and_in_order() {
     let spec = read(whole());
     assert_eq!(spec.fault(), None);
