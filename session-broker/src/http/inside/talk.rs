@@ -15,8 +15,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
-use tokio::time::{Instant, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf, split};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -89,7 +89,7 @@ impl Talk {
         let stop = self.api.stop.clone();
         let mut status = None;
         let why = tokio::select! {
-            said = said(reads, &mut sink, &counts) => match said {
+            said = said(reads, &mut sink, &counts, PING_EVERY) => match said {
                 Ok(of) => {
                     status = of;
                     None
@@ -158,14 +158,17 @@ async fn over(api: &Api, caller: &Caller, counts: &Counts) -> &'static str {
     }
 }
 
-/// What the command says. Its status, where it has one.
-async fn said(
-    mut reads: ReadHalf<TokioIo<Upgraded>>,
-    sink: &mut SplitSink<Socket, Message>,
+/// What the command says. Its status, where it has one. The caller hears something `every` so often, whatever the node
+/// says meanwhile for itself: one that is gone, and whose input is not read, is noticed by nothing else.
+async fn said<S: AsyncRead + AsyncWrite + Unpin>(
+    mut reads: impl AsyncRead + Unpin,
+    sink: &mut SplitSink<WebSocketStream<S>, Message>,
     counts: &Counts,
+    every: Duration,
 ) -> io::Result<Option<i32>> {
     let mut joined = Joined::default();
     let mut piece = vec![0; PIECE_BYTES];
+    let mut heard = Instant::now();
     loop {
         while let Some(message) = joined.next_message().map_err(io::Error::other)? {
             let (length, last) = match Frame::parse(message).map_err(io::Error::other)? {
@@ -185,14 +188,16 @@ async fn said(
             counts.words.fetch_add(1, Ordering::Relaxed);
             let message = Message::Binary(message.to_vec().into());
             sink.send(message).await.map_err(io::Error::other)?;
+            heard = Instant::now();
             if let Some(status) = last {
                 return Ok(status);
             }
         }
-        match timeout(PING_EVERY, reads.read(&mut piece)).await {
+        match timeout_at(heard + every, reads.read(&mut piece)).await {
             Err(_elapsed) => {
                 let ping = Message::Ping(Vec::new().into());
                 sink.send(ping).await.map_err(io::Error::other)?;
+                heard = Instant::now();
             }
             Ok(read) => match read? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
