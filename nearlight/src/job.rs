@@ -410,6 +410,38 @@ mod test {
     }
 
     #[test]
+    fn the_weights_of_vllm_are_assets_where_somebody_has_read_their_digests() {
+        let model = tempfile::tempdir().unwrap();
+        std::fs::write(model.path().join("config.json"), "abc").unwrap();
+        std::fs::write(model.path().join("model.safetensors"), vec![0; 2 << 20]).unwrap();
+        let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/jobs/vllm");
+        let made = std::process::Command::new(recipe.join("by-digest.sh"))
+            .args([
+                model.path().to_str().unwrap(),
+                "https://models.example/qwen",
+            ])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let (_dir, path) = file(&String::from_utf8(made.stdout).unwrap());
+        let with_assets = read(&path).unwrap().spec;
+        let of_hub = read(&recipe.join("job.toml")).unwrap().spec;
+        assert_eq!(with_assets.volumes, []);
+        assert!(with_assets.egress.allow.is_empty());
+        assert_eq!(with_assets.resources, of_hub.resources);
+        assert_eq!(with_assets.command[2], "/models/model");
+        assert_eq!(with_assets.command[4], of_hub.command[2]);
+        let [config, weights] = &with_assets.assets[..] else {
+            panic!("{:?}", with_assets.assets)
+        };
+        assert_eq!(config.url, "https://models.example/qwen/config.json");
+        assert_eq!(config.path, "/models/model/config.json");
+        let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!((&config.digest[..], config.size_mib), (abc, 1));
+        assert!(weights.size_mib >= 2, "{weights:?}");
+    }
+
+    #[test]
     fn a_file_without_an_end_is_not_read_to_it() {
         let said = text_of(Path::new("/dev/zero")).unwrap_err().to_string();
         assert!(said.contains("1 MiB"), "{said}");
