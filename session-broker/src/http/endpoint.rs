@@ -112,7 +112,14 @@ fn port_of(endpoint: &JobEndpoint, name: String) -> Result<String, Refusal> {
         || name.is_empty()
         || endpoint.ports.iter().any(|port| port.name == name);
     if !is_name || !is_there {
-        return Err(bad_request("`port` names none of the job's ports."));
+        let names: Vec<_> = endpoint.ports.iter().map(|port| &port.name[..]).collect();
+        return Err(bad_request(match names.is_empty() {
+            true => "`port` names none of the job's ports.".to_owned(),
+            false => format!(
+                "`port` names none of the job's ports; it has {}.",
+                names.join(", ")
+            ),
+        }));
     }
     let is_first = endpoint.ports.first().is_some_and(|port| port.name == name);
     Ok(if is_first { String::new() } else { name })

@@ -24,7 +24,9 @@ mod talk;
 use super::Api;
 use super::caller::Caller;
 use super::identities::FRESH;
-use super::problem::{Refusal, bad_request, forbidden, node_unreachable, not_found};
+use super::problem::{
+    Refusal, bad_request, forbidden, no_such_replica, node_unreachable, not_found,
+};
 use crate::access::{Permission, Reach};
 use crate::sessions::ShownSession;
 use crate::tunnels::{Busy, Place, TunnelError, Tunnels};
@@ -107,7 +109,7 @@ impl Of {
                 let mut members = view.members.iter();
                 let found = members.find(|member| member.replica == replica);
                 let found = found.map(|member| member.session.clone());
-                found.ok_or_else(|| not_found("replica"))
+                found.ok_or_else(|| no_such_replica(view.members.len().max(1)))
             }
         }
     }

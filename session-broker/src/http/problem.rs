@@ -30,6 +30,17 @@ pub(super) fn not_found(what: &str) -> Refusal {
     ProblemResponse::new(ProblemType::NotFound, format!("There is no such {what}."))
 }
 
+pub(super) fn no_such_replica(replicas: usize) -> Refusal {
+    let has = match replicas {
+        1 => "The job is one container: leave `replica` out.".to_owned(),
+        more => format!("The job has {more} replicas, from 0 to {}.", more - 1),
+    };
+    ProblemResponse::new(
+        ProblemType::NotFound,
+        format!("There is no such replica. {has}"),
+    )
+}
+
 pub(super) fn nothing_to_roll_back() -> Refusal {
     bad_request(
         "There is nothing to go back to: no metro has a version of its own, and no other version was \

@@ -208,7 +208,8 @@ async fn with_one_slot_too_few_nothing_starts_and_the_reason_says_so() {
     let shown = client.get(&format!("/v1/sessions/{session}")).await;
     assert_eq!(
         (shown.at("/state/phase"), shown.at("/state/waits_for")),
-        ("queued".into(), "slot".into())
+        ("queued".into(), "node".into()),
+        "whatever ends, no site has three"
     );
     // Nothing is held meanwhile: others take what there is.
     let alone = id(&ask(&client, &job(&json!({ "place": { "trust": "any" } }))).await);

@@ -106,4 +106,6 @@ async fn who_wants_what_no_node_has_is_told_what_there_is_and_no_time() {
     waits(&client, &gang, 2).await;
     let told = placement(&client, &gang).await;
     assert_eq!(told["cluster"]["most"], 2);
+    let shown = client.get(&format!("/v1/sessions/{gang}")).await.json();
+    assert_eq!(shown["state"]["waits_for"], "node");
 }
