@@ -282,6 +282,12 @@ impl Client {
         self.success(path, request.call()).map(drop)
     }
 
+    /// Removes what `path` names; what the broker says of it.
+    pub(crate) fn delete_for<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let request = self.asked(self.agent.delete(self.url(path)));
+        self.json(path, request.call())
+    }
+
     /// A request as the caller, to be answered in time.
     fn asked<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
         let request = match self.key.is_empty() {

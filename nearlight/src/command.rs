@@ -200,9 +200,11 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
             }
         }
         SessionCommand::Stop { session } => {
-            client.delete(&format!("/v1/sessions/{session}"))?;
+            let ended: Session = client.delete_for(&format!("/v1/sessions/{session}"))?;
             if !broker.json {
-                terminal::result(format_args!("{session} is ending"));
+                let is_over = matches!(ended.state, SessionState::Ended { .. });
+                let how = if is_over { "is over" } else { "is ending" };
+                terminal::result(format_args!("{session} {how}"));
             }
         }
         SessionCommand::Endpoint(args) => job::endpoint(args, broker)?,
@@ -215,7 +217,8 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
         SessionCommand::Explain { session } => {
             let path = format!("/v1/sessions/{session}/placement");
             let placement: Placement = client.get(&path)?;
-            show(broker, &placement, || explain(&placement));
+            let shown: Session = client.get(&format!("/v1/sessions/{session}"))?;
+            show(broker, &placement, || explain(&shown.state, &placement));
         }
     }
     Ok(())
@@ -299,9 +302,15 @@ pub(crate) fn describe(state: &SessionState) -> String {
         } => {
             let lack = waits_for.map_or("", lack);
             let min = |s: &u32| s.div_ceil(60);
-            let half = eta_s.as_ref().map(|s| format!(", about {} min", min(s)));
+            // What no node can run comes to no slot, whatever ends.
+            let comes = *waits_for != Some(WaitsFor::Node);
+            let half = eta_s
+                .as_ref()
+                .filter(|_| comes)
+                .map(|s| format!(", about {} min", min(s)));
             let most = eta_most_s
                 .as_ref()
+                .filter(|_| comes)
                 .map(|s| format!(", at most {} min", min(s)));
             let (half, most) = (half.unwrap_or_default(), most.unwrap_or_default());
             format!("queued, number {position}{lack}{half}{most}")
@@ -344,7 +353,7 @@ pub(crate) fn describe(state: &SessionState) -> String {
 /// What a session waits for, after its place in the queue.
 const fn lack(what: WaitsFor) -> &'static str {
     match what {
-        WaitsFor::Node => ", no attached node can run it",
+        WaitsFor::Node => ", no attached node can run it; `nearlight session explain` says why",
         WaitsFor::Slot => ", every slot is taken",
         WaitsFor::Cpu => ", no node with enough CPU free",
         WaitsFor::Memory => ", no node with enough memory free",
@@ -406,6 +415,15 @@ mod test {
         };
         let words = "queued, number 1, no node with enough uplink free";
         assert_eq!(describe(&queued), words);
+        let never = SessionState::Queued {
+            position: 1,
+            eta_s: Some(30),
+            eta_most_s: Some(93_540),
+            waits_for: Some(WaitsFor::Node),
+        };
+        let words = describe(&never);
+        assert!(words.contains("session explain"), "{words}");
+        assert!(!words.contains(" min"), "it never comes: {words}");
         let pulling = SessionState::Starting {
             progress: StartProgress::Pulling {
                 done_bytes: 12_300_000,

@@ -1,11 +1,32 @@
 //! `nearlight session explain`: what came of a session's placement, in words.
 
 use crate::table;
+use nearlight_protocol::api::SessionState;
 use nearlight_protocol::placement::{ClusterLack, LatencyStep, Placement, Points};
 use nearlight_protocol::region::RttFrom;
 
-/// What came of the last attempt to place a session.
-pub(crate) fn explain(placement: &Placement) -> String {
+/// Why a session has ended, if it has, and what came of the last attempt to place it.
+pub(crate) fn explain(state: &SessionState, placement: &Placement) -> String {
+    match state {
+        SessionState::Ended { detail, .. } => {
+            let placed = placed(placement);
+            let placed = match placed.strip_prefix("it waits: ") {
+                Some(rest) => format!("it waited: {rest}"),
+                None => placed,
+            };
+            format!("it is over: {detail}\n{placed}")
+        }
+        SessionState::Queued { .. }
+        | SessionState::Placing
+        | SessionState::Starting { .. }
+        | SessionState::Ready
+        | SessionState::Playing
+        | SessionState::Detached
+        | SessionState::Ending { .. } => placed(placement),
+    }
+}
+
+fn placed(placement: &Placement) -> String {
     match placement {
         Placement::Unknown => {
             "no node was looked for yet, or by a broker that has started again since\n".to_owned()
@@ -123,7 +144,26 @@ fn parts(points: &Points, rtt: Option<u32>) -> Vec<[String; 2]> {
 #[cfg(test)]
 mod test {
     use super::*;
+    use nearlight_protocol::api::EndReason;
     use nearlight_protocol::placement::{Excluded, ExcludedBy};
+
+    #[test]
+    fn who_asks_about_a_job_that_failed_reads_why() {
+        let ended = SessionState::Ended {
+            reason: EndReason::QueueTimeout,
+            detail: "No node had room in time.".to_owned(),
+        };
+        let waits = Placement::Waits {
+            excluded: Vec::new(),
+            step: None,
+            cluster: None,
+            detail: Some("no node of the fleet can run it".to_owned()),
+        };
+        let words =
+            "it is over: No node had room in time.\nit waited: no node of the fleet can run it\n";
+        assert_eq!(explain(&ended, &waits), words);
+        assert!(explain(&SessionState::Placing, &waits).starts_with("it waits: "));
+    }
 
     #[test]
     fn who_waits_reads_what_excludes_how_many() {
@@ -144,7 +184,7 @@ mod test {
         let words = "it waits: none of 15 nodes can run it now\n\
                      latency step 1 of 3: nodes up to 20 ms away, until it has waited 3 s\n\
                      NODES  EXCLUDED BY\n12     offline\n3      every slot taken\n";
-        assert_eq!(explain(&waits), words);
+        assert_eq!(placed(&waits), words);
         let detail = "its volume `cache` is on node attic, which is full (slots taken)";
         let waits = Placement::Waits {
             excluded: vec![by(ExcludedBy::SlotsTaken, 1)],
@@ -153,7 +193,7 @@ mod test {
             detail: Some(detail.to_owned()),
         };
         let table = "NODES  EXCLUDED BY\n1      every slot taken\n";
-        assert_eq!(explain(&waits), format!("it waits: {detail}\n{table}"));
+        assert_eq!(placed(&waits), format!("it waits: {detail}\n{table}"));
     }
 
     #[test]
@@ -184,6 +224,6 @@ mod test {
         let words = "placed on nod_00000000000000000000000000, 12 ms away as the player measured, \
                      after 0.0 s\nin the region that the player chose: no latency step holds\n\
                      POINTS  FOR\n1200    round trip\n1200    all together; fewest is best\n";
-        assert_eq!(explain(&placed), words);
+        assert_eq!(super::placed(&placed), words);
     }
 }
