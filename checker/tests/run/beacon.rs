@@ -85,4 +85,12 @@ fn a_value_that_is_not_its_rounds_is_not_worked_by_and_said() {
     assert!(why(&asked, 11).unwrap().contains("no signature of drand"));
     running.signal("-TERM");
     assert!(running.ended().status.success());
+
+    // Without --beacon a network of drand that is not quicknet is nobody's that one knows.
+    broker.change(|script| script.due = vec![drawn(12, 0)]);
+    let running = member.run_as(program, &[]);
+    let asked = broker.until("the round to be reported", |asked| why(asked, 12).is_some());
+    assert!(why(&asked, 12).unwrap().contains("not quicknet"));
+    running.signal("-TERM");
+    assert!(running.ended().status.success());
 }

@@ -1,10 +1,17 @@
 //! A probe whose node, or whose broker, does not answer as it should.
 
-use crate::scripted::{Asked, Member, Scripted, capacity, reports};
+use crate::scripted::{Asked, Member, Scripted, duty, reports};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Predicate};
 use nearlight_proof::receipt::statement::Statement;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// A check of what the node can do.
+pub(crate) fn capacity(round: u64) -> Value {
+    let mut duty = duty(round);
+    duty["duty"] = json!("capacity");
+    duty
+}
 
 /// What a checker says of a node that answers the first step so: its report, and the receipt if it wrote one.
 fn probed(

@@ -56,6 +56,8 @@ pub(crate) struct Script {
     pub(crate) holds: bool,
     /// The copy that has the key.
     pub(crate) holder: Option<String>,
+    /// Copies that said that they stop: what they asked before may be answered after, and holds nothing.
+    pub(crate) stopped: Vec<String>,
     pub(crate) asked: Vec<Asked>,
     /// What it answers to the question whether a node is there.
     pub(crate) alive: Option<(u16, Value)>,
@@ -243,7 +245,9 @@ impl Scripted {
                     return None;
                 }
                 let instance = asked.instance().unwrap().to_owned();
-                if *script.holder.get_or_insert_with(|| instance.clone()) != instance {
+                let has_stopped = script.stopped.contains(&instance);
+                if has_stopped || *script.holder.get_or_insert_with(|| instance.clone()) != instance
+                {
                     return Some((
                         403,
                         problem("forbidden", "Another copy of this checker runs."),
@@ -283,6 +287,7 @@ impl Scripted {
                 if script.holder.as_deref() == asked.instance() {
                     script.holder = None;
                 }
+                script.stopped.extend(asked.instance().map(str::to_owned));
                 Some((204, Value::Null))
             }
             _ => None,
@@ -382,13 +387,6 @@ fn probe(node: &Value) -> Value {
         "receipt_key": hex(key(9).public().as_bytes()), "gpus": ["cpu"], "mem_mib": "1", "work": "1", "busy": false,
     });
     json!({ "id": nearlight_kit::ids::session(), "node": node, "offer": offer, "has_sessions": false })
-}
-
-/// A check of what the node can do.
-pub(crate) fn capacity(round: u64) -> Value {
-    let mut duty = duty(round);
-    duty["duty"] = json!("capacity");
-    duty
 }
 
 /// A checker that has come in.

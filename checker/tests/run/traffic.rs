@@ -1,6 +1,7 @@
 //! `checker run --max-gb-month` past its limit.
 
-use crate::scripted::{Asked, Member, Scripted, capacity, duty, reports};
+use crate::probes::capacity;
+use crate::scripted::{Asked, Member, Scripted, duty, reports};
 use crate::streams::{beside, stream};
 use crate::witness::{Log, key_of, leaves};
 use nearlight_protocol::unit::rfc3339;

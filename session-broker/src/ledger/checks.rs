@@ -318,14 +318,14 @@ pub enum CheckChange {
         /// When.
         at_ms: UnixMillis,
     },
-    /// A copy of a checker runs; [`super::Applied::RaceLost`] if another one does, [`super::Applied::Missing`] if it
-    /// was shut out.
+    /// A copy of a checker runs; [`super::Applied::RaceLost`] if another one does, or if it has said that it stops;
+    /// [`super::Applied::Missing`] if it was shut out.
     Hold {
         /// Its key id.
         key_id: String,
         /// Which copy.
         instance: String,
-        /// Until when it is not another's turn.
+        /// Until when it is not another's turn; 0: it stops.
         until_ms: UnixMillis,
         /// Whether it plays streams; `None` if it does not say.
         plays: Option<bool>,

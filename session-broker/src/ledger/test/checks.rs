@@ -153,6 +153,29 @@ async fn plays_since(store: &Store) {
     assert_eq!(says(Some(true), 20_800).await, Some(20_800));
 }
 
+/// What a copy asked before it said that it stops may come after that: it kept its key from the next copy.
+async fn a_copy_that_stopped_holds_nothing(store: &Store) {
+    let stop = |instance: &str, now_ms| {
+        check(CheckChange::Hold {
+            key_id: "id of a".to_owned(),
+            instance: instance.to_owned(),
+            until_ms: 0,
+            plays: None,
+            now_ms,
+        })
+    };
+    let write = async |op| store.write(op).await;
+    assert_eq!(write(hold("first", 30_000)).await, Applied::Done);
+    assert_eq!(write(stop("other", 30_010)).await, Applied::RaceLost);
+    assert_eq!(write(stop("first", 30_020)).await, Applied::Done);
+    assert_eq!(write(hold("first", 30_030)).await, Applied::RaceLost);
+    assert_eq!(write(stop("first", 30_040)).await, Applied::Done, "again");
+    assert_eq!(write(hold("second", 30_050)).await, Applied::Done);
+    assert_eq!(write(hold("first", 30_060)).await, Applied::RaceLost);
+    // One that was away for longer than it held its key goes on, if nobody came in between.
+    assert_eq!(write(hold("second", 31_000)).await, Applied::Done);
+}
+
 /// A token lets one key in; a copy of a checker holds its key for a while; who is shut out stays out.
 pub(super) async fn a_checker_comes_in_once_and_runs_once(place: Place) {
     let store = Store::open(place).await;
@@ -196,6 +219,7 @@ pub(super) async fn a_checker_comes_in_once_and_runs_once(place: Place) {
         "the first is gone"
     );
     plays_since(&store).await;
+    a_copy_that_stopped_holds_nothing(&store).await;
     let out = check(CheckChange::Revoke {
         key_id: "id of a".to_owned(),
         at_ms: 7_000,
