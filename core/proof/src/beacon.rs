@@ -9,4 +9,5 @@
 pub mod anchor;
 pub mod chain;
 pub mod drand;
+mod entry;
 pub mod used;

@@ -2,10 +2,8 @@
 //!
 //! It is appended before round 1 begins, so that whoever runs the chain cannot choose it later.
 
-use super::chain;
-use crate::canon;
+use super::{chain, entry};
 use crate::key::{KeyId, PublicKey, SecretKey};
-use crate::receipt::envelope::Envelope;
 use serde::{Deserialize, Serialize};
 
 /// The type of its payload.
@@ -29,10 +27,7 @@ impl Anchor {
     /// As an entry of the log.
     #[must_use]
     pub fn sign(&self, authority: &SecretKey) -> Option<Vec<u8>> {
-        let value = serde_json::to_value(self).ok()?;
-        let mut envelope = Envelope::new(CHAIN, canon::to_bytes(&value));
-        envelope.sign(authority);
-        let bytes = envelope.to_bytes();
+        let bytes = entry::sign(CHAIN, self, authority)?;
         Self::open(&bytes, &authority.public())?;
         Some(bytes)
     }
@@ -40,13 +35,7 @@ impl Anchor {
     /// Reads one that `authority` signed.
     #[must_use]
     pub fn open(bytes: &[u8], authority: &PublicKey) -> Option<Self> {
-        let envelope = Envelope::parse(bytes).ok()?;
-        let one = envelope.signatures.len() == 1 && envelope.payload_type == CHAIN;
-        if !one || !envelope.signed_by(authority) {
-            return None;
-        }
-        let value = canon::strict(&envelope.payload).ok()?;
-        let read: Self = serde_json::from_value(value).ok()?;
+        let read: Self = entry::open(CHAIN, bytes, authority)?;
         let fits = read.round_ms > 0 && (1..=chain::ROUNDS_MAX).contains(&read.length);
         fits.then_some(read)
     }

@@ -15,10 +15,9 @@
 
 use super::anchor::Anchor;
 use super::drand::{DrandError, Network};
-use crate::canon;
+use super::entry;
 use crate::key::{KeyId, PublicKey, SecretKey};
 use crate::log::tree::Hash;
-use crate::receipt::envelope::Envelope;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -95,10 +94,7 @@ impl Used {
     /// As an entry of the log.
     #[must_use]
     pub fn sign(&self, authority: &SecretKey) -> Option<Vec<u8>> {
-        let value = serde_json::to_value(self).ok()?;
-        let mut envelope = Envelope::new(BEACON, canon::to_bytes(&value));
-        envelope.sign(authority);
-        let bytes = envelope.to_bytes();
+        let bytes = entry::sign(BEACON, self, authority)?;
         Self::open(&bytes, &authority.public())?;
         Some(bytes)
     }
@@ -106,13 +102,7 @@ impl Used {
     /// Reads one that `authority` signed.
     #[must_use]
     pub fn open(bytes: &[u8], authority: &PublicKey) -> Option<Self> {
-        let envelope = Envelope::parse(bytes).ok()?;
-        let one = envelope.signatures.len() == 1 && envelope.payload_type == BEACON;
-        if !one || !envelope.signed_by(authority) {
-            return None;
-        }
-        let value = canon::strict(&envelope.payload).ok()?;
-        let read: Self = serde_json::from_value(value).ok()?;
+        let read: Self = entry::open(BEACON, bytes, authority)?;
         (read.from_round > 0).then_some(read)
     }
 }
