@@ -1,6 +1,6 @@
 //! The command that people type.
 //!
-//! - [`cli`]: the command line.
+//! - [`cli`]: the command line; [`program`]: what it comes to.
 //! - [`up`]: `nearlight up`, all roles on one machine as supervised child processes.
 //! - [`client`]: the broker's HTTP API, as the other commands use it.
 //! - [`command`]: `play`, `session`, `node`; [`apps`]: `app`.
@@ -45,6 +45,7 @@ mod node_status;
 pub mod outside;
 mod pace;
 pub mod profile;
+pub mod program;
 pub mod receipt;
 pub mod recipe;
 pub mod stake;
