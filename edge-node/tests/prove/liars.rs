@@ -2,32 +2,29 @@
 //! sign into a fail. What the node kept of its probes shows who was right.
 
 use super::network::Working;
-use super::{LOOK_EVERY, Parsed, Site};
+use super::{LOOK_EVERY, Parsed, Site, example};
 use checker::keys;
 use checker::member::Network;
 use nearlight_kit::clock::{WallClock, unix_ms};
 use nearlight_kit::enrol::broker_name;
 use nearlight_kit::pki::{Identity, ServerIdentity, ensure_ca};
-use nearlight_proof::encoding::{hex, sha256};
 use nearlight_proof::key::{KeyId, SecretKey};
 use nearlight_proof::receipt::envelope::Envelope;
 use nearlight_proof::receipt::predicate::{Finding, Predicate, Verdict};
 use nearlight_proof::receipt::statement::Statement;
-use nearlight_protocol::dispute::{CreateDispute, EvidenceName};
 use rustls::{ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const CHECKERS: u8 = 4;
 /// What a liar says of a right opening.
 const LIE: &str = "row 3 of C: what was committed to is not what the seed asks for";
-/// What `nearlight node dispute` cuts files into, bytes.
-const PIECE_BYTES: usize = 60_000;
 const STAKE: u64 = 1_000;
 
 /// A checker whose word to the broker goes through the test.
@@ -179,16 +176,21 @@ impl Site {
         self.start_agent();
     }
 
-    /// The node's standing, once it is so.
-    async fn standing(&self, is: impl Fn(&Value) -> bool) -> Value {
-        let path = format!("/v1/nodes/{}/standing", self.node);
+    /// What is shown there, once it is so.
+    async fn call_until(&self, path: &str, is: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let standing = self.call("GET", &path, "").await;
-            if is(&standing) {
-                return standing;
+            let shown = self.call("GET", path, "").await;
+            if is(&shown) {
+                return shown;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// The node's standing, once it is so.
+    async fn standing(&self, is: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/v1/nodes/{}/standing", self.node);
+        self.call_until(&path, is).await
     }
 
     /// What the node kept for disputes: of each probe its record, then what it opened.
@@ -208,56 +210,61 @@ impl Site {
     /// The statement at a place of the log, once it is shown.
     async fn logged(&self, index: &Value) -> Statement {
         let path = format!("/v1/receipts/{index}");
+        let shown = self
+            .call_until(&path, |of| of["envelope"].is_string())
+            .await;
+        let envelope = shown["envelope"].as_str().unwrap();
+        let envelope = Envelope::parse(envelope.as_bytes()).unwrap();
+        Statement::parse(&envelope).unwrap()
+    }
+
+    /// What the administrator's `nearlight` says.
+    async fn typed(&self, args: &[&str]) -> String {
+        let mut command = Command::new(example("command"));
+        command
+            .args(args)
+            .args(["--url", &format!("http://{}", self.broker.listen)])
+            .env("NEARLIGHT_TOKEN", &self.token)
+            .env("HOME", self.dir.path())
+            .env_remove("NEARLIGHT_URL");
+        let ran = tokio::task::spawn_blocking(move || command.output());
+        let output = ran.await.unwrap().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same, again and again until it says so.
+    async fn typed_until(&self, args: &[&str], words: &str) -> String {
         loop {
-            let shown = self.call("GET", &path, "").await;
-            if let Some(text) = shown["envelope"].as_str() {
-                let envelope = Envelope::parse(text.as_bytes()).unwrap();
-                return Statement::parse(&envelope).unwrap();
+            let said = self.typed(args).await;
+            if said.contains(words) {
+                return said;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// As `nearlight node dispute RECEIPT --evidence RECORD --evidence OPENING …` does it; what the referee says.
+    /// `nearlight node dispute RECEIPT --evidence RECORD --evidence OPENING …`; what the referee says.
     async fn dispute(&self, receipt: &Value, shown: &BTreeSet<[PathBuf; 2]>) -> Verdict {
-        let files = shown
-            .iter()
-            .flatten()
-            .map(|file| std::fs::read(file).unwrap());
-        let pieces: Vec<Vec<u8>> = files
-            .flat_map(|file| {
-                let pieces = file.chunks(PIECE_BYTES).map(<[u8]>::to_vec);
-                pieces.collect::<Vec<_>>()
-            })
-            .collect();
-        let named = pieces.iter().map(|piece| EvidenceName {
-            sha256: hex(&sha256(&[piece])),
-            bytes: piece.len() as u64,
-        });
-        let wanted = CreateDispute {
-            receipt: receipt.as_u64().unwrap(),
-            reason: "the opening was right".to_owned(),
-            evidence: named.collect(),
-        };
-        let wanted = serde_json::to_string(&wanted).unwrap();
-        let filed = self.call("POST", "/v1/disputes", &wanted).await;
-        let asked = self.asked();
-        let put = move || {
-            for piece in &pieces {
-                asked.put_evidence(piece, None).unwrap();
-            }
-        };
-        tokio::task::spawn_blocking(put).await.unwrap();
-        let path = format!("/v1/disputes/{}", filed["index"]);
-        let verdict = loop {
-            // It is shown a moment after it was filed.
-            let shown = self.call("GET", &path, "").await;
-            if shown["verdict"].is_u64() {
-                break shown["verdict"].clone();
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        };
-        match self.logged(&verdict).await.predicate {
+        let receipt = receipt.to_string();
+        let mut args = vec!["node", "dispute", &receipt];
+        args.extend(["--reason", "the opening was right"]);
+        for file in shown.iter().flatten() {
+            args.extend(["--evidence", file.to_str().unwrap()]);
+        }
+        let filed = self.typed(&args).await;
+        let index = filed.strip_prefix("dispute ").unwrap();
+        let (index, _) = index.split_once(' ').unwrap();
+        // It is shown a moment after it was filed.
+        self.call_until(&format!("/v1/disputes/{index}"), |of| of["index"].is_u64())
+            .await;
+        let decided = "decided by receipt ";
+        let said = self
+            .typed_until(&["node", "disputed", index], decided)
+            .await;
+        let (_, verdict) = said.split_once(decided).unwrap();
+        let verdict = verdict.trim().parse::<u64>().unwrap();
+        match self.logged(&verdict.into()).await.predicate {
             Predicate::Verdict(verdict) => verdict,
             _ => panic!("another kind than a verdict ended the dispute"),
         }
@@ -371,25 +378,90 @@ async fn one_lies(site: &mut Site, (checkers, proven, account): (&[Liar], &Value
     assert_eq!(site.held_of(account, STAKE * 9 / 10).await, STAKE / 10);
 }
 
-/// All lie: the node fails, its rank falls and its stake is held; by what it shows it gets all of that back.
+/// A round in which all lied.
+struct Failed {
+    verdict: Value,
+    /// The node's standing then.
+    standing: Value,
+    /// What the node has of it.
+    shown: BTreeSet<[PathBuf; 2]>,
+}
+
+impl Site {
+    /// A node that does everything right is failed by all.
+    async fn is_failed(&mut self, checkers: &[Liar]) -> Failed {
+        let (kept, before) = (self.kept(), self.standing(|_| true).await);
+        let round = |of: &Value| of["verdicts"][0]["round"].as_u64();
+        self.with_another_key();
+        let standing = self
+            .standing(|of| newest(of) == Some(("failed", "fail")) && round(of) > round(&before))
+            .await;
+        let shown: BTreeSet<_> = self.kept().difference(&kept).cloned().collect();
+        assert_eq!(shown.len(), checkers.len());
+        Failed {
+            verdict: standing["verdicts"][0].clone(),
+            standing,
+            shown,
+        }
+    }
+
+    /// It disputes that, and execution refutes all who said so.
+    async fn wins(&self, failed: &Failed, checkers: &[Liar]) {
+        let disputed = &failed.verdict["receipts"][0];
+        let verdict = self.dispute(disputed, &failed.shown).await;
+        assert_eq!(verdict.finding, Finding::Pass);
+        let liars: BTreeSet<KeyId> = verdict.liars.iter().copied().collect();
+        assert_eq!(liars, checkers.iter().map(Liar::key_id).collect());
+    }
+}
+
+/// All lie, and again: the node's rank falls, its stake is held, and after the second time nothing is placed there; by what it
+/// shows it gets all of that back.
 async fn all_lie(site: &mut Site, checkers: &[Liar], account: &str) {
     checkers.iter().for_each(|of| of.lies(true));
-    let before = site.kept();
-    site.with_another_key();
-    let failed = site
-        .standing(|of| newest(of) == Some(("failed", "fail")))
-        .await;
-    assert_eq!(site.held_of(account, STAKE * 9 / 10).await, STAKE / 10);
-    let shown: BTreeSet<_> = site.kept().difference(&before).cloned().collect();
-    assert_eq!(shown.len(), checkers.len());
-    let disputed = &failed["verdicts"][0]["receipts"][0];
-    let verdict = site.dispute(disputed, &shown).await;
-    assert_eq!(verdict.finding, Finding::Pass);
-    let liars: BTreeSet<KeyId> = verdict.liars.iter().copied().collect();
-    assert_eq!(liars, checkers.iter().map(Liar::key_id).collect());
+    let first = site.is_failed(checkers).await;
+    assert_eq!(first.standing["gate"], "proven", "one alone closes nothing");
+    assert_eq!(site.held_of(account, 900).await, 100);
+    let second = site.is_failed(checkers).await;
+    let failing = site.standing(|of| of["gate"] == "failing").await;
+    assert_eq!(site.held_of(account, 810).await, 190);
+    let session = behind_the_gate(site, &second.verdict).await;
+
+    site.wins(&second, checkers).await;
     // What placement goes by follows a moment later.
     let rank = |of: &Value| of["rank_permille"].as_u64().unwrap();
-    site.standing(|of| newest(of) == Some(("settled", "pass")) && rank(of) > rank(&failed))
+    let settled = site
+        .standing(|of| newest(of) == Some(("settled", "pass")) && rank(of) > rank(&failing))
         .await;
+    assert_eq!(settled["gate"], "proven");
+    let placed = format!("placed on {}", site.node);
+    let explain = ["session", "explain", &session];
+    site.typed_until(&explain, &placed).await;
+    assert_eq!(site.held_of(account, 900).await, 100, "of the first");
+    site.wins(&first, checkers).await;
     assert_eq!(site.held_of(account, STAKE).await, 0, "its stake is back");
+}
+
+/// A session for the only node there is waits, and whoever runs the node reads why, with the receipts that say so.
+async fn behind_the_gate(site: &Site, failed: &Value) -> String {
+    let started = site
+        .typed(&["session", "start", "calibrate", "--json"])
+        .await;
+    let started: Value = serde_json::from_str(&started).unwrap();
+    let session = started["id"].as_str().unwrap().to_owned();
+    let explain = ["session", "explain", &session];
+    let waits = site.typed_until(&explain, "failing their checks").await;
+    assert!(waits.starts_with("it waits: none of 1 nodes"), "{waits}");
+    let status = ["node", "status", site.node.as_str()];
+    let said = site.typed(&status).await;
+    let receipts = failed["receipts"].as_array().unwrap().iter();
+    let receipts: Vec<String> = receipts.map(Value::to_string).collect();
+    let (round, receipts) = (&failed["round"], receipts.join(", "));
+    for words in [
+        "failing its checks: it takes no sessions until it passes".to_owned(),
+        format!("It failed round {round} (receipts {receipts})"),
+    ] {
+        assert!(said.contains(&words), "{words}: {said}");
+    }
+    session
 }
