@@ -197,6 +197,7 @@ impl Gpus {
                 sick: String::new(),
                 encodes: Some(gpu.encodes),
                 slice_of: gpu.parent.clone(),
+                proved_mib: None,
             })
         });
         known.take(NODE_GPUS_MAX).collect()

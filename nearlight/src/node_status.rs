@@ -5,7 +5,7 @@ use crate::client::{Client, ClientError, DEFAULT_DATA};
 use crate::table;
 use nearlight_kit::pki::certified_node;
 use nearlight_protocol::id::NodeId;
-use nearlight_protocol::standing::{Lately, NodeGate, NodeStanding, NodeVerdict};
+use nearlight_protocol::standing::{GpuMemory, Lately, NodeGate, NodeStanding, NodeVerdict};
 use nearlight_protocol::unit::rfc3339;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,10 @@ pub(crate) fn lines(standing: &NodeStanding) -> String {
     let mut out = format!("{}  rank {rank} of 1000, {gate}\n", standing.node);
     if !standing.receipt_key_id.is_empty() {
         out += &format!("receipts name it {}\n", standing.receipt_key_id);
+    }
+    for GpuMemory { gpu, proved_mib } in &standing.gpu_memory {
+        let gpu = table::cell_of(gpu);
+        out += &format!("receipts stand for {proved_mib} MiB of the memory of {gpu}\n");
     }
     if standing.verdicts.is_empty() {
         out += "no verdict yet\n";
@@ -116,6 +120,10 @@ mod test {
             receipt_key_id: "b".repeat(64),
             gate: NodeGate::Proven,
             rank_permille: 217,
+            gpu_memory: vec![GpuMemory {
+                gpu: "GPU-1".to_owned(),
+                proved_mib: 1_204,
+            }],
             verdicts: vec![verdict],
             lately: Lately {
                 placements: 9,
@@ -134,6 +142,7 @@ mod test {
         let said = lines(&standing);
         for words in [
             "rank 217 of 1000, proven",
+            "receipts stand for 1204 MiB of the memory of GPU-1",
             "settled (pass, 1 refuted)",
             "3 4 9",
             "2027-01-15",

@@ -146,12 +146,12 @@ impl Fleet {
             .collect();
         for id in news {
             let proven = self.ranks.of(&id);
-            let costs_other = self.change(&id, now, |node| {
-                let before = node.price_permille();
+            let is_other = self.change(&id, now, |node| {
+                let before = (node.price_permille(), node.proven.memory.clone());
                 node.proven = proven;
-                node.price_permille() != before
+                (node.price_permille(), node.proven.memory.clone()) != before
             });
-            if costs_other == Some(true) {
+            if is_other == Some(true) {
                 self.show_whole(&id);
             }
         }

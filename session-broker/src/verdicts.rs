@@ -241,7 +241,8 @@ impl Verdicts {
                 return (node, Proven::unchecked());
             }
             let (rank, score) = (known.rank(&keys, now_s), known.score(&keys, now_s));
-            (node, Proven::of(rank, score))
+            let memory = known.memory(&keys, now_s);
+            (node, Proven::of(rank, score, memory))
         });
         Ok(Ranks::counted(of.collect()))
     }

@@ -92,6 +92,7 @@ impl Day {
                 runtime: "docker".to_owned(),
                 gpu: GpuClass::None,
                 vram_mib: 0,
+                vram_mib_proved: None,
                 encodes: false,
                 slots_total: SLOTS,
                 cpu_milli_total: SLOTS * 1000,

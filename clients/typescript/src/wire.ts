@@ -2539,7 +2539,7 @@ export interface components {
          * @description A constraint that a node fails, in the order in which they are checked.
          * @enum {string}
          */
-        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "failed-checks" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "refused" | "held" | "too-far";
+        ExcludedBy: "region" | "out-of-reach" | "gpu-class" | "vram" | "no-encoder" | "no-jobs" | "runtime" | "gpus" | "gpu-model" | "gpu-memory" | "gpu-memory-unproved" | "gpu-capability" | "gpus-sick" | "disk" | "trust" | "too-small" | "price" | "image-missing" | "offline" | "draining" | "failed-checks" | "outbox-full" | "slots-taken" | "cpu-taken" | "memory-taken" | "uplink-taken" | "disk-taken" | "gpus-taken" | "unproven" | "refused" | "held" | "too-far";
         /** @description `POST /v1/licences`: a licence for its owner's key. */
         GiveLicence: {
             /** @description The owner's key. */
@@ -2552,6 +2552,16 @@ export interface components {
          * @enum {string}
          */
         GpuClass: "none" | "render" | "render-encode";
+        /** @description How much memory of a GPU receipts stand for. */
+        GpuMemory: {
+            /** @description The GPU, by its own id. */
+            gpu: string;
+            /**
+             * Format: int32
+             * @description MiB: what a check had filled, which is 85 % of it.
+             */
+            proved_mib: number;
+        };
         /** @description The GPUs of a job, each whole or a MIG slice, all on one node. */
         GpuNeed: {
             /**
@@ -3153,6 +3163,11 @@ export interface components {
             advice: string[];
             /** @description What its receipts open to it. */
             gate: components["schemas"]["NodeGate"];
+            /**
+             * @description How much memory of its GPUs receipts stand for: nothing that asks for more is placed on them. Of a GPU that is not
+             *     here what its driver says counts.
+             */
+            gpu_memory?: components["schemas"]["GpuMemory"][];
             /** @description What became of the last placements that this broker made. */
             lately: components["schemas"]["Lately"];
             /** @description The node. */

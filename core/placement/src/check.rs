@@ -45,9 +45,17 @@ pub fn check(node: &NodeView, request: &SessionRequest, policy: &Policy) -> Resu
             request.runtime.as_ref().is_some_and(|r| *r != node.runtime),
             Reason::Runtime,
         ),
+        (
+            node.vram_mib_to_place() < request.vram_mib,
+            Reason::GpuMemoryUnproved,
+        ),
         (no_job == Some(Reason::Gpus), Reason::Gpus),
         (no_job == Some(Reason::GpuModel), Reason::GpuModel),
         (no_job == Some(Reason::GpuMemory), Reason::GpuMemory),
+        (
+            no_job == Some(Reason::GpuMemoryUnproved),
+            Reason::GpuMemoryUnproved,
+        ),
         (no_job == Some(Reason::GpuCapability), Reason::GpuCapability),
         (no_job == Some(Reason::GpusSick), Reason::GpusSick),
         (no_job == Some(Reason::Disk), Reason::Disk),

@@ -56,7 +56,8 @@ pub(crate) fn count(index: &FleetIndex, rules: &Rules<'_>, cells: &[Near]) -> Co
             continue;
         }
         let of_class = cell.nodes_of(rules.request.gpu);
-        if of_class == 0 || cell.vram_mib < rules.request.vram_mib {
+        let is_too_little = cell.vram_mib < rules.request.vram_mib && !cell.has_short();
+        if of_class == 0 || is_too_little {
             counts[Reason::GpuClass as usize] += cell.nodes - of_class;
             counts[Reason::Vram as usize] += of_class;
             continue;

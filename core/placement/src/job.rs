@@ -113,10 +113,13 @@ fn enough(gpus: usize, need: &GpuNeed) -> bool {
 type Meets = fn(&Gpu, &GpuNeed) -> bool;
 
 /// What is wanted of a GPU, one after the other, and what a node lacks that has too few.
-const DEMANDS: [(Reason, Meets); 5] = [
+const DEMANDS: [(Reason, Meets); 6] = [
     (Reason::Gpus, |_, _| true),
     (Reason::GpuModel, is_model),
     (Reason::GpuMemory, |gpu, need| gpu.vram_mib >= need.vram_mib),
+    (Reason::GpuMemoryUnproved, |gpu, need| {
+        gpu.proved_mib.is_none_or(|mib| mib >= need.vram_mib)
+    }),
     (Reason::GpuCapability, |gpu, need| {
         gpu.compute_capability >= need.compute_capability
     }),
@@ -264,6 +267,21 @@ mod test {
             |n| n.gpu = gpus(2, |g| g.compute_capability = 90),
             Some(Reason::GpuCapability),
         );
+        // Receipts stand for a third of the large one, and say nothing of the other.
+        let mut proved = host();
+        proved.gpus[0].proved_mib = Some(27_000);
+        let lacks = |count, mib| {
+            let need = JobNeed {
+                gpu: gpus(count, |g| g.vram_mib = mib),
+                ..JobNeed::default()
+            };
+            let chosen = choose_gpus(&proved.gpus, u64::MAX, &need).map(|of| of.len());
+            (need.lasting(Some(&proved)), chosen)
+        };
+        assert_eq!(lacks(1, 27_000), (None, Some(1)));
+        assert_eq!(lacks(1, 27_001), (Some(Reason::GpuMemoryUnproved), None));
+        assert_eq!(lacks(1, 82_000), (Some(Reason::GpuMemory), None));
+        assert_eq!(lacks(2, 23_000), (None, Some(2)));
         let mut sick = host();
         sick.gpus[0].sick = "XID 79".to_owned();
         let need = JobNeed {

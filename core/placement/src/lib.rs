@@ -16,7 +16,7 @@
 //! its block alone.
 //!
 //! **Filters** rule nodes out, each for a [`Reason`], what never changes first: region, reach, GPU
-//! class, VRAM, encoder, runtime, trust, size, price, image where the policy requires it; then
+//! class, VRAM, encoder, runtime, VRAM that receipts stand for, trust, size, price, image where the policy requires it; then
 //! offline, draining, failed checks, outbox, slots, CPU, memory, uplink, the cap on unproven nodes; who refused it,
 //! what is held for others; and last, too far for the latency step. [`check()`] is their specification, node by node.
 //!

@@ -69,6 +69,12 @@ fn lack(node: &NodeView, reason: Reason, request: &SessionRequest) -> String {
             node.cpu_milli_total, node.mem_mib_total, request.cpu_milli, request.mem_mib
         ),
         Reason::Price => "costs more than it may".to_owned(),
+        Reason::GpuMemoryUnproved if need.is_none() => format!(
+            "gives a session {} MiB of GPU memory of which receipts stand for {}, and {} are asked for",
+            node.vram_mib,
+            node.vram_mib_to_place(),
+            request.vram_mib
+        ),
         other => match need {
             Some(need) => lack_of_gpus(gpus, other, need),
             None => "lacks what it asks for".to_owned(),
@@ -93,6 +99,11 @@ fn lack_of_gpus(gpus: &[Gpu], reason: Reason, need: &GpuNeed) -> String {
         Reason::GpuMemory => format!(
             "has such GPUs of at most {} MiB, and {count} of {} MiB are asked for",
             most(|gpu| gpu.vram_mib),
+            need.vram_mib
+        ),
+        Reason::GpuMemoryUnproved => format!(
+            "has such GPUs of which receipts stand for less memory than they have, and {count} with {} MiB of it proved \
+             are asked for",
             need.vram_mib
         ),
         Reason::GpuCapability => format!(

@@ -24,6 +24,9 @@ pub struct NodeView {
     pub gpu: GpuClass,
     /// VRAM that one session may have, MiB; 0 where there is none or nobody knows.
     pub vram_mib: u32,
+    /// How much of it receipts stand for, MiB; `None` where none says anything of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vram_mib_proved: Option<u32>,
     /// Whether any video encoder works.
     pub encodes: bool,
     /// Slots in all.
@@ -50,6 +53,14 @@ pub struct NodeView {
     pub desktops: BTreeSet<String>,
     /// What changes from moment to moment.
     pub state: NodeState,
+}
+
+impl NodeView {
+    /// VRAM that a session may be placed on, MiB.
+    pub fn vram_mib_to_place(&self) -> u32 {
+        self.vram_mib_proved
+            .map_or(self.vram_mib, |proved| proved.min(self.vram_mib))
+    }
 }
 
 const fn the_cards() -> u32 {

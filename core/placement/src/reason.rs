@@ -24,6 +24,8 @@ pub enum Reason {
     GpuModel,
     /// Too few of these have the memory.
     GpuMemory,
+    /// It says that it has the memory, and receipts stand for less of it.
+    GpuMemoryUnproved,
     /// Too few of these have the compute capability.
     GpuCapability,
     /// Too few of these are well.
@@ -70,7 +72,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the checks.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Region,
         Self::OutOfReach,
         Self::GpuClass,
@@ -81,6 +83,7 @@ impl Reason {
         Self::Gpus,
         Self::GpuModel,
         Self::GpuMemory,
+        Self::GpuMemoryUnproved,
         Self::GpuCapability,
         Self::GpusSick,
         Self::Disk,
@@ -117,6 +120,7 @@ impl Reason {
             | Self::Gpus
             | Self::GpuModel
             | Self::GpuMemory
+            | Self::GpuMemoryUnproved
             | Self::GpuCapability
             | Self::GpusSick
             | Self::Disk
@@ -164,6 +168,7 @@ impl Reason {
             | Self::Gpus
             | Self::GpuModel
             | Self::GpuMemory
+            | Self::GpuMemoryUnproved
             | Self::GpuCapability
             | Self::GpusSick
             | Self::Disk
@@ -191,6 +196,7 @@ impl Reason {
             Self::Gpus => "gpus",
             Self::GpuModel => "gpu-model",
             Self::GpuMemory => "gpu-memory",
+            Self::GpuMemoryUnproved => "gpu-memory-unproved",
             Self::GpuCapability => "gpu-capability",
             Self::GpusSick => "gpus-sick",
             Self::Disk => "disk",

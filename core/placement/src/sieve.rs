@@ -200,7 +200,8 @@ impl<'a> Rules<'a> {
         let column = |left, column, need| block.at_least(column, need, left);
         keep(&mut left, head.gpu(request.gpu), Reason::GpuClass);
         let enough = column(left, Column::Vram, request.vram_mib);
-        keep(&mut left, enough, Reason::Vram);
+        let says_so = block.say_more_vram(left & !enough, request.vram_mib);
+        keep(&mut left, enough | says_so, Reason::Vram);
         match &request.job {
             None => keep(&mut left, head.encodes, Reason::NoEncoder),
             Some(job) => {
@@ -212,6 +213,7 @@ impl<'a> Rules<'a> {
         if self.runtime.is_some() {
             keep(&mut left, block.runtime(), Reason::Runtime);
         }
+        keep(&mut left, enough, Reason::GpuMemoryUnproved);
         if let Some(job) = &request.job {
             for reason in LASTING {
                 let lack = lacking(block, left, job, reason);
@@ -306,10 +308,11 @@ pub(crate) fn named_lanes(block: &Block<'_>, asked: u64, named: &BTreeSet<NodeId
 }
 
 /// What a job's node lacks for good, after a runtime.
-const LASTING: [Reason; 7] = [
+const LASTING: [Reason; 8] = [
     Reason::Gpus,
     Reason::GpuModel,
     Reason::GpuMemory,
+    Reason::GpuMemoryUnproved,
     Reason::GpuCapability,
     Reason::GpusSick,
     Reason::Disk,

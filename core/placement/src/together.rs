@@ -202,6 +202,7 @@ mod test {
             runtime: "docker".to_owned(),
             gpu: GpuClass::None,
             vram_mib: 0,
+            vram_mib_proved: None,
             encodes: false,
             slots_total: 8,
             cpu_milli_total: 8000,

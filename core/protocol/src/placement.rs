@@ -96,6 +96,8 @@ pub enum ExcludedBy {
     GpuModel,
     /// Too few of these have the memory.
     GpuMemory,
+    /// It says that it has the memory, and receipts stand for less of it.
+    GpuMemoryUnproved,
     /// Too few of these have the compute capability.
     GpuCapability,
     /// Too few of these are well.
@@ -154,6 +156,7 @@ impl ExcludedBy {
             Self::Gpus => "with too few GPUs",
             Self::GpuModel => "with too few GPUs of that model",
             Self::GpuMemory => "with too little memory on such GPUs",
+            Self::GpuMemoryUnproved => "with less GPU memory proved by receipts than is asked for",
             Self::GpuCapability => "with such GPUs of too low a compute capability",
             Self::GpusSick => "with such GPUs that are not well",
             Self::Disk => "too little disk for jobs, or none that is enforced",

@@ -16,12 +16,25 @@ pub struct NodeStanding {
     pub gate: NodeGate,
     /// Its rank, thousandths (docs/proof.md has the formula).
     pub rank_permille: u32,
+    /// How much memory of its GPUs receipts stand for: nothing that asks for more is placed on them. Of a GPU that is not
+    /// here what its driver says counts.
+    #[serde(default)]
+    pub gpu_memory: Vec<GpuMemory>,
     /// Its last verdicts, newest first.
     pub verdicts: Vec<NodeVerdict>,
     /// What became of the last placements that this broker made.
     pub lately: Lately,
     /// What would raise it, as sentences; none if nothing does.
     pub advice: Vec<String>,
+}
+
+/// How much memory of a GPU receipts stand for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct GpuMemory {
+    /// The GPU, by its own id.
+    pub gpu: String,
+    /// MiB: what a check had filled, which is 85 % of it.
+    pub proved_mib: u32,
 }
 
 /// How a node stands, in short.

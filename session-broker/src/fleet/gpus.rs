@@ -36,6 +36,27 @@ impl FleetNode {
         jobs.map_or(&[], of)
     }
 
+    /// The same, with what receipts stand for of their memory.
+    pub(super) fn gpus_proved(&self) -> Vec<Gpu> {
+        let proved = |gpu: &Gpu| Gpu {
+            proved_mib: self.proven.memory.get(&gpu.uuid).copied(),
+            ..gpu.clone()
+        };
+        self.gpus().iter().map(proved).collect()
+    }
+
+    /// How much memory receipts stand for of the largest GPU that is not jobs'; `None` where none says anything of one.
+    pub(super) fn vram_mib_proved(&self) -> Option<u32> {
+        let jobs = self.row.inventory.jobs.as_ref();
+        let is_jobs = |uuid: &str| {
+            let mut gpus = jobs.into_iter().flat_map(|jobs| &jobs.gpus);
+            gpus.any(|gpu| gpu.uuid == uuid)
+        };
+        let memory = self.proven.memory.iter();
+        let of_apps = memory.filter(|(uuid, _)| !is_jobs(uuid));
+        of_apps.map(|(_, mib)| *mib).max()
+    }
+
     /// As the node's operator may see them.
     pub(super) fn public_gpus(&self) -> Vec<NodeGpu> {
         let free = self.state().gpus_free();
@@ -70,7 +91,8 @@ impl FleetNode {
         let Some(job) = &request.job else {
             return Some(Vec::new());
         };
-        let chosen = choose_gpus(self.gpus(), self.state().gpus_free(), job)?;
+        let gpus = self.gpus_proved();
+        let chosen = choose_gpus(&gpus, self.state().gpus_free(), job)?;
         Some(chosen.into_iter().map(|gpu| gpu.uuid.clone()).collect())
     }
 }
@@ -105,6 +127,7 @@ pub(crate) fn keep_distinct(jobs: &mut JobHost) {
     let mut seen = BTreeSet::new();
     jobs.gpus.retain_mut(|gpu| {
         gpu.slice_of.take_if(|whole| !is_gpu_uuid(whole));
+        gpu.proved_mib = None;
         is_gpu_uuid(&gpu.uuid) && seen.insert(gpu.uuid.clone())
     });
     jobs.gpus.truncate(NODE_GPUS_MAX);

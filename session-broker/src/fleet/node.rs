@@ -1,6 +1,5 @@
 //! One node of the fleet, and how placement and people see it.
 
-use super::gpus;
 use crate::control::Stream;
 use crate::ledger::{Capacity, Decided, HeldBy, NodeRow, OutboxRow, Standing};
 use crate::time::unix_ms;
@@ -242,6 +241,7 @@ impl FleetNode {
             runtime: inventory.runtime.clone(),
             gpu: inventory.gpu,
             vram_mib: inventory.vram_mib,
+            vram_mib_proved: self.vram_mib_proved(),
             encodes: !inventory.encoders.is_empty(),
             slots_total: self.slots_total(),
             cpu_milli_total: inventory.cpu_milli,
@@ -250,9 +250,27 @@ impl FleetNode {
             uplink_kbps_total: inventory.uplink_kbps,
             price_permille: self.price_permille(),
             images: inventory.images.iter().chain(assets).cloned().collect(),
-            jobs: inventory.jobs.as_ref().map(without_assets),
+            jobs: inventory
+                .jobs
+                .as_ref()
+                .map(|jobs| self.without_assets(jobs)),
             desktops: ready.map(|warm| warm.app.to_string()).collect(),
             state: self.state.clone(),
+        }
+    }
+
+    /// What placement looks at. Assets are among the images, and where volumes are the ledger says.
+    fn without_assets(&self, jobs: &JobHost) -> JobHost {
+        JobHost {
+            runtimes: jobs.runtimes.clone(),
+            disk_mib: jobs.disk_mib,
+            gpus: self.gpus_proved(),
+            gives_gpus: jobs.gives_gpus,
+            assets: Vec::new(),
+            engine: jobs.engine.clone(),
+            volumes: jobs.volumes.as_ref().map(|_| Vec::new()),
+            direct: jobs.direct.clone(),
+            log_days: jobs.log_days,
         }
     }
 
@@ -299,21 +317,6 @@ impl FleetNode {
 
     fn slots_total(&self) -> u32 {
         count(self.row.slots.values().filter(|s| s.listed))
-    }
-}
-
-/// What placement looks at. Assets are among the images, and where volumes are the ledger says.
-fn without_assets(jobs: &JobHost) -> JobHost {
-    JobHost {
-        runtimes: jobs.runtimes.clone(),
-        disk_mib: jobs.disk_mib,
-        gpus: gpus::of(jobs).to_vec(),
-        gives_gpus: jobs.gives_gpus,
-        assets: Vec::new(),
-        engine: jobs.engine.clone(),
-        volumes: jobs.volumes.as_ref().map(|_| Vec::new()),
-        direct: jobs.direct.clone(),
-        log_days: jobs.log_days,
     }
 }
 

@@ -203,6 +203,7 @@ fn same_but_state(a: &Shared, b: &Shared) -> bool {
         && a.runtime == b.runtime
         && a.gpu == b.gpu
         && a.vram_mib == b.vram_mib
+        && a.vram_mib_proved == b.vram_mib_proved
         && a.encodes == b.encodes
         && a.slots_total == b.slots_total
         && a.cpu_milli_total == b.cpu_milli_total

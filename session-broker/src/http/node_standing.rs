@@ -14,7 +14,7 @@ use axum::extract::State;
 use nearlight_proof::porc::rank::{DAYS, Gate, Rank};
 use nearlight_protocol::id::NodeId;
 use nearlight_protocol::problem::Problem;
-use nearlight_protocol::standing::{NodeGate, NodeRank, NodeStanding, NodeVerdict};
+use nearlight_protocol::standing::{GpuMemory, NodeGate, NodeRank, NodeStanding, NodeVerdict};
 use std::sync::Arc;
 
 /// Verdicts that are shown.
@@ -54,10 +54,11 @@ pub(super) async fn show_standing(
     let (gate, rank) = gate_of(api.verdicts.as_deref(), (&node, keys.as_slice()));
     let lately = api.sessions.lately(node.clone(), excluded_of).await;
     let counted = api.verdicts.as_ref().map(|verdicts| verdicts.ranks());
+    let proven = counted.map(|ranks| ranks.of(&node)).unwrap_or_default();
     let advice = advice(&Advised {
         has_key: key.is_some(),
         gate,
-        has_class: counted.is_none_or(|ranks| !ranks.of(&node).is_unchecked),
+        has_class: !proven.is_unchecked,
         rank,
         verdicts: &verdicts,
         lately: &lately,
@@ -68,6 +69,7 @@ pub(super) async fn show_standing(
         receipt_key_id: key.unwrap_or_default(),
         gate,
         rank_permille: rank.permille,
+        gpu_memory: proven.memory.iter().map(memory_of).collect(),
         verdicts,
         lately,
         advice,
@@ -110,6 +112,13 @@ fn gate_of(verdicts: Option<&Verdicts>, (node, keys): (&NodeId, &[String])) -> (
         Gate::Failing => NodeGate::Failing,
     };
     (gate, rank)
+}
+
+fn memory_of((gpu, proved_mib): (&String, &u32)) -> GpuMemory {
+    GpuMemory {
+        gpu: gpu.clone(),
+        proved_mib: *proved_mib,
+    }
 }
 
 fn verdict(row: VerdictRow) -> NodeVerdict {

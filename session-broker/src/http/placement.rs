@@ -120,6 +120,7 @@ const fn excluded_by(reason: Reason) -> ExcludedBy {
         Reason::Gpus => ExcludedBy::Gpus,
         Reason::GpuModel => ExcludedBy::GpuModel,
         Reason::GpuMemory => ExcludedBy::GpuMemory,
+        Reason::GpuMemoryUnproved => ExcludedBy::GpuMemoryUnproved,
         Reason::GpuCapability => ExcludedBy::GpuCapability,
         Reason::GpusSick => ExcludedBy::GpusSick,
         Reason::Disk => ExcludedBy::Disk,

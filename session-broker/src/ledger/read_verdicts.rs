@@ -286,6 +286,7 @@ fn verdict(row: &AnyRow) -> Result<VerdictRow, StoreError> {
         places: list(row, "places")?,
         liars: list(row, "liars")?,
         ground: row.get("ground"),
+        blocks: perhaps(row, "blocks"),
     })
 }
 
@@ -299,10 +300,14 @@ fn check(row: &AnyRow) -> Result<CheckRow, StoreError> {
         score_permille: small(row, "score_permille")?,
         issued_at_s: number(row, "issued_at_s")?,
         reason: row.get("reason"),
-        seat: row
-            .get::<Option<i64>, _>("seat")
-            .and_then(|seat| u32::try_from(seat).ok()),
+        seat: perhaps(row, "seat"),
+        blocks: perhaps(row, "blocks"),
     })
+}
+
+fn perhaps(row: &AnyRow, column: &'static str) -> Option<u32> {
+    let number = row.get::<Option<i64>, _>(column);
+    number.and_then(|number| u32::try_from(number).ok())
 }
 
 fn list<T: serde::de::DeserializeOwned>(

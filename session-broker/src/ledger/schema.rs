@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 36] = [
+const MIGRATIONS: [(i64, &str, &str); 37] = [
     (
         1,
         "ledger",
@@ -158,6 +158,11 @@ const MIGRATIONS: [(i64, &str, &str); 36] = [
         47,
         "beacon",
         include_str!("../../migrations/0047_beacon.sql"),
+    ),
+    (
+        48,
+        "proved",
+        include_str!("../../migrations/0048_proved.sql"),
     ),
 ];
 

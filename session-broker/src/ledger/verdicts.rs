@@ -55,6 +55,8 @@ pub struct CheckRow {
     pub reason: String,
     /// The checker's place in the round's order; `None` if it was not among those who may be asked.
     pub seat: Option<u32>,
+    /// Blocks of memory that were to be filled; `None` of what was found before this was kept.
+    pub blocks: Option<u32>,
 }
 
 /// What a round has come to.
@@ -76,6 +78,8 @@ pub struct VerdictRow {
     pub liars: Vec<String>,
     /// What a referee's word rests on: `majority`, `right` or `wrong`; empty while there is none.
     pub ground: String,
+    /// The least of the blocks of memory that its checkers had filled; `None` where that is not known.
+    pub blocks: Option<u32>,
 }
 
 /// Entries of the log that were gone through, and what follows from them.

@@ -117,6 +117,7 @@ const fn lack(nearest: Option<Reason>) -> WaitsFor {
             | Reason::Gpus
             | Reason::GpuModel
             | Reason::GpuMemory
+            | Reason::GpuMemoryUnproved
             | Reason::GpuCapability
             | Reason::GpusSick
             | Reason::Disk

@@ -105,6 +105,7 @@ mod test {
             runtime: String::new(),
             gpu: GpuClass::None,
             vram_mib: 0,
+            vram_mib_proved: None,
             encodes: true,
             slots_total: 2,
             cpu_milli_total: 4_000,

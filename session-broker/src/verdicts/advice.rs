@@ -1,6 +1,7 @@
 //! What would raise a node, in plain words.
 
 use nearlight_proof::porc::rank::{LAST, Rank};
+use nearlight_protocol::placement::ExcludedBy;
 use nearlight_protocol::standing::{Lately, NodeGate, NodeVerdict};
 
 /// What is known of a node.
@@ -54,6 +55,13 @@ pub(crate) fn advice(known: &Advised<'_>) -> Vec<String> {
         said.push(of_rank(known));
     }
     said.extend(of_placements(known.lately));
+    let mut excluded = known.lately.excluded.iter();
+    if excluded.any(|of| of.reason == ExcludedBy::GpuMemoryUnproved) {
+        said.push(
+            "What asks for more GPU memory than receipts stand for goes elsewhere: whoever signs the checkers' table has to give cards of its size a class of their own, which fills 85 % of their memory."
+                .to_owned(),
+        );
+    }
     said
 }
 
@@ -126,7 +134,7 @@ fn of_placements(lately: &Lately) -> Option<String> {
 mod test {
     use super::*;
     use nearlight_proof::porc::rank::Gate;
-    use nearlight_protocol::placement::{Excluded, ExcludedBy};
+    use nearlight_protocol::placement::Excluded;
     use nearlight_protocol::standing::Behind;
 
     fn verdict(state: &str, finding: &str, score_permille: u32) -> NodeVerdict {
@@ -213,7 +221,10 @@ mod test {
         };
         let of = |lately: &Lately| said(NodeGate::Unproven, &[], lately);
         assert!(of(&lately).contains("5 of the last 9 placements could not come here"));
+        assert!(!of(&lately).contains("class of their own"));
         lately.behind[0].placements = 6;
         assert!(of(&lately).contains("6 of the last 9 placements went to a node"));
+        lately.excluded[0].reason = ExcludedBy::GpuMemoryUnproved;
+        assert!(of(&lately).contains("class of their own"));
     }
 }

@@ -169,6 +169,7 @@ fn check(
         issued_at_s: statement.head.issued_at_s.max(told_s),
         reason: porc.reason.clone(),
         seat: rounds.seat(porc, statement, told_s),
+        blocks: Some(porc.sizes.blocks),
     })
 }
 
@@ -209,7 +210,13 @@ pub(super) fn settled(
     let seated = || checks.iter().filter(|check| check.seat.is_some());
     let places = seated().map(|check| check.place).collect();
     let at_s = seated().map(|check| check.issued_at_s).max();
-    row(of, round, places, at_s.unwrap_or_default().max(issued_at_s))
+    let certain = seated().filter(|check| finding(&check.finding) != Finding::Inconclusive);
+    VerdictRow {
+        places,
+        at_s: at_s.unwrap_or_default().max(issued_at_s),
+        blocks: certain.filter_map(|check| check.blocks).min(),
+        ..row(of, round)
+    }
 }
 
 /// Of a checker's checks of a round the first that is certain and the first that is not, with a seat and without: no more of
@@ -238,8 +245,8 @@ pub(super) fn weighing(checks: &[CheckRow], least: usize) -> Vec<CheckRow> {
     checks.iter().filter(weighs).cloned().collect()
 }
 
-/// A round as the ledger has it.
-fn row(of: &RoundOf, round: &Round, places: Vec<u64>, at_s: u64) -> VerdictRow {
+/// A round as the ledger has it, but for what its checks say.
+fn row(of: &RoundOf, round: &Round) -> VerdictRow {
     let (finding, score_permille) = match round.counts() {
         Some((true, score)) => (Finding::Pass, score),
         Some((false, _)) => (Finding::Fail, 0),
@@ -258,10 +265,11 @@ fn row(of: &RoundOf, round: &Round, places: Vec<u64>, at_s: u64) -> VerdictRow {
         state: round.name().to_owned(),
         finding: name(finding).to_owned(),
         score_permille,
-        at_s,
-        places,
+        at_s: 0,
+        places: Vec::new(),
         liars,
         ground: ground.to_owned(),
+        blocks: None,
     }
 }
 
@@ -364,6 +372,7 @@ mod test {
         assert_eq!(found(&good).as_deref(), Some("pass"));
         let row = row_of(&good).unwrap();
         assert_eq!((row.place, row.of.round, row.score_permille), (3, 7, 900));
+        assert_eq!(row.blocks, Some(porc(Finding::Pass).sizes.blocks));
         let failed = entry_of(1, 9, Finding::Fail, false, 150);
         assert_eq!(found(&failed).as_deref(), Some("fail"));
         let unsigned = entry_of(1, 9, Finding::Pass, false, 150);
@@ -413,6 +422,7 @@ mod test {
             issued_at_s: 100 + place,
             reason: String::new(),
             seat: Some(0),
+            blocks: Some(100 - place as u32),
         };
         let passes = [check(1, "pass"), check(2, "pass"), check(3, "pass")];
         let passed = verdict(&of, &passes, None, 3);
@@ -424,6 +434,10 @@ mod test {
             (passed.at_s, passed.places.as_slice()),
             (103, &[1, 2, 3][..])
         );
+        assert_eq!(passed.blocks, Some(97), "the least");
+        let mut unsure = passes.to_vec();
+        unsure.push(check(9, "inconclusive"));
+        assert_eq!(verdict(&of, &unsure, None, 3).blocks, Some(97));
         let mut more = passes.to_vec();
         more.push(check(4, "fail"));
         let split = verdict(&of, &more, Some(&passed), 3);

@@ -2,15 +2,21 @@
 
 use crate::ledger::{AssignmentRow, AssignmentState, NewVerdicts, VerdictRow};
 use nearlight_proof::porc::rank::{DAYS, Gate, LAST, Past, Rank};
+use nearlight_proof::porc::schedule::CPU;
+use nearlight_proof::porc::score::stands_for_mib;
 use nearlight_protocol::checker::NO_CLASS;
 use nearlight_protocol::id::NodeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Rounds of a node that are kept in memory: the last that count, and some that are not certain.
 const ROUNDS_MAX: usize = LAST * 4;
 
+/// How much memory receipts stand for, by GPU as receipts name it, MiB.
+pub(crate) type Memory = BTreeMap<String, u32>;
+
 /// What placement is told of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Proven {
     /// Thousandths, 0 while it is not proven; `None` where nobody checks nodes.
     pub(crate) rank: Option<u32>,
@@ -20,6 +26,8 @@ pub(crate) struct Proven {
     pub(crate) score: Option<Scored>,
     /// Whether nobody could check it: no checker's table has its class.
     pub(crate) is_unchecked: bool,
+    /// How much memory it was shown to have. Of a GPU that is not in it nothing is known.
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// The rank of a node that nobody could check, thousandths: placed behind whoever was, and not held to the sessions of one
@@ -37,16 +45,15 @@ pub(crate) struct Scored {
 
 impl Proven {
     /// Of a node that nobody could check.
-    pub(super) const fn unchecked() -> Self {
+    pub(super) fn unchecked() -> Self {
         Self {
             rank: Some(UNCHECKED),
-            failing: false,
-            score: None,
             is_unchecked: true,
+            ..Self::default()
         }
     }
 
-    pub(super) const fn of(rank: Rank, score: Option<Scored>) -> Self {
+    pub(super) fn of(rank: Rank, score: Option<Scored>, memory: Memory) -> Self {
         Self {
             score,
             rank: Some(match rank.gate {
@@ -55,6 +62,7 @@ impl Proven {
             }),
             failing: matches!(rank.gate, Gate::Failing),
             is_unchecked: false,
+            memory: Arc::new(memory),
         }
     }
 }
@@ -86,7 +94,7 @@ impl Ranks {
             rank: self.is_counted.then_some(0),
             ..Proven::default()
         };
-        self.of.get(node).copied().unwrap_or(unproven)
+        self.of.get(node).cloned().unwrap_or(unproven)
     }
 }
 
@@ -144,6 +152,28 @@ impl Known {
             permille: worst.score_permille,
             receipt: worst.places.first().copied(),
         })
+    }
+}
+
+impl Known {
+    /// How much memory each GPU of a node was shown to have: by the newest round of the days that count that it passed.
+    pub(super) fn memory(&self, keys: &[String], now_s: u64) -> Memory {
+        let counts = |row: &&VerdictRow| {
+            row.finding == "pass" && row.of.gpu != CPU && row.at_s + DAYS * 24 * 3600 > now_s
+        };
+        let mut newest: BTreeMap<&str, (u64, u32)> = BTreeMap::new();
+        for row in self.rounds(keys).filter(counts) {
+            let Some(blocks) = row.blocks else {
+                continue;
+            };
+            let of = newest.entry(&row.of.gpu).or_default();
+            *of = (*of).max((row.at_s, blocks));
+        }
+        let mib = |blocks| u32::try_from(stands_for_mib(blocks)).unwrap_or(u32::MAX);
+        let newest = newest.into_iter();
+        newest
+            .map(|(gpu, (_, blocks))| (gpu.to_owned(), mib(blocks)))
+            .collect()
     }
 }
 
@@ -218,6 +248,7 @@ mod test {
             places: Vec::new(),
             liars: Vec::new(),
             ground: String::new(),
+            blocks: None,
         }
     }
 
@@ -274,17 +305,43 @@ mod test {
         let take = |known: &mut Known, rows| known.take(NewVerdicts { next, told_s, rows });
         take(&mut known, rows.clone());
         let both = ["n".to_owned(), "new".to_owned()];
-        assert!(Proven::of(known.rank(&both, NOW_S), None).failing);
-        assert!(!Proven::of(known.rank(&both[1..], NOW_S), None).failing);
+        assert!(Proven::of(known.rank(&both, NOW_S), None, Memory::new()).failing);
+        assert!(!Proven::of(known.rank(&both[1..], NOW_S), None, Memory::new()).failing);
         // A pass with the new one is a pass of the node's, with its failures behind it.
         rows = vec![row(3, "cpu", "pass", 1_000)];
         rows[0].of.node = "new".to_owned();
         take(&mut known, rows);
         let (alone, both_now) = (known.rank(&both[1..], NOW_S), known.rank(&both, NOW_S));
-        assert!(!Proven::of(both_now, None).failing);
+        assert!(!Proven::of(both_now, None, Memory::new()).failing);
         assert!(both_now.permille <= alone.permille);
         let score = known.score(&both, NOW_S);
         assert_eq!(score.map(|of| of.permille), Some(1_000));
+    }
+
+    #[test]
+    fn a_gpu_has_as_much_memory_as_the_newest_round_that_it_passed_stands_for() {
+        let mut known = Known::default();
+        let of_blocks = |round, gpu: &str, finding: &str, blocks| VerdictRow {
+            blocks,
+            ..row(round, gpu, finding, 900)
+        };
+        // 850 MiB that are filled stand for 1,000.
+        let rows = vec![
+            of_blocks(1, "GPU-a", "pass", Some(2 * 850 * 16)),
+            of_blocks(2, "GPU-a", "pass", Some(850 * 16)),
+            of_blocks(3, "GPU-a", "fail", Some(7 * 850 * 16)),
+            of_blocks(2, "GPU-b", "pass", Some(850 * 16 - 1)),
+            of_blocks(2, "GPU-c", "pass", None),
+            of_blocks(2, "cpu", "pass", Some(850 * 16)),
+        ];
+        let (next, told_s) = (1, 0);
+        known.take(NewVerdicts { next, told_s, rows });
+        let shown: Memory = [("GPU-a", 1_000), ("GPU-b", 998)]
+            .map(|(gpu, mib)| (gpu.to_owned(), mib))
+            .into();
+        assert_eq!(known.memory(&of("n"), NOW_S), shown);
+        let later_s = NOW_S + 31 * 24 * 3600;
+        assert_eq!(known.memory(&of("n"), later_s), Memory::new());
     }
 
     fn rank(rows: Vec<VerdictRow>) -> Proven {
@@ -296,7 +353,7 @@ mod test {
             rows,
         });
         assert_eq!(known.rev(), 1);
-        Proven::of(known.rank(&of("n"), NOW_S), None)
+        Proven::of(known.rank(&of("n"), NOW_S), None, Memory::new())
     }
 
     fn proven(permille: u32) -> Proven {
@@ -374,13 +431,19 @@ mod test {
             &mut known,
             vec![row(1, "cpu", "fail", 0), row(2, "cpu", "fail", 0)],
         );
-        assert!(Proven::of(known.rank(&of("n"), NOW_S), None).failing);
+        assert!(Proven::of(known.rank(&of("n"), NOW_S), None, Memory::new()).failing);
         // A dispute was won.
         take(&mut known, vec![row(2, "cpu", "pass", 1_000)]);
-        assert_eq!(Proven::of(known.rank(&of("n"), NOW_S), None), proven(222));
+        assert_eq!(
+            Proven::of(known.rank(&of("n"), NOW_S), None, Memory::new()),
+            proven(222)
+        );
         let many = (3..200).map(|round| row(round, "cpu", "pass", 1_000));
         take(&mut known, many.collect());
         assert_eq!(known.nodes["n"].len(), ROUNDS_MAX);
-        assert_eq!(Proven::of(known.rank(&of("n"), NOW_S), None), proven(1_000));
+        assert_eq!(
+            Proven::of(known.rank(&of("n"), NOW_S), None, Memory::new()),
+            proven(1_000)
+        );
     }
 }

@@ -390,6 +390,7 @@ mod test {
             issued_at_s: 1,
             reason: String::new(),
             seat,
+            blocks: None,
         };
         let checks = vec![check(1, Some(0)), check(2, None), check(3, Some(4))];
         let disputed_over = |target| DisputeRow {

@@ -268,6 +268,7 @@ mod test {
             places: vec![3, 4],
             liars: liars.iter().map(|key| (*key).to_owned()).collect(),
             ground: String::new(),
+            blocks: None,
         }
     }
 
@@ -282,6 +283,7 @@ mod test {
             issued_at_s: 1,
             reason: String::new(),
             seat: Some(0),
+            blocks: None,
         }
     }
 

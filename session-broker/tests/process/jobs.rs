@@ -15,6 +15,7 @@ mod gpus;
 mod holding;
 mod images;
 mod placing;
+mod proved;
 mod secrets;
 mod volumes;
 

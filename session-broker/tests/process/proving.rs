@@ -56,15 +56,27 @@ impl Probed {
             reason: reason.to_owned(),
             ..self.porc.clone()
         };
+        let refused = Countersign::Refused("this node does not agree".to_owned());
+        self.says(porc, refused, &[checker])
+    }
+
+    /// The receipt of both about another GPU than the CPU, that had so many blocks filled: what no test computes.
+    pub(crate) fn of_gpu(&self, keys: [&SecretKey; 2], gpu: &str, blocks: u32) -> String {
+        let mut porc = self.porc.clone();
+        (porc.gpu, porc.sizes.blocks) = (gpu.to_owned(), blocks);
+        self.says(porc, Countersign::Node(self.node), &keys)
+    }
+
+    fn says(&self, porc: Porc, countersign: Countersign, keys: &[&SecretKey]) -> String {
         let statement = Statement {
             subject: Subject {
                 name: self.name.clone(),
                 sha256: self.node,
             },
             head: Head {
-                issuer: checker.public().id(),
+                issuer: keys[0].public().id(),
                 issued_at_s: now_s(),
-                countersign: Countersign::Refused("this node does not agree".to_owned()),
+                countersign,
                 assurance: Assurance::Timing,
                 does_not_prove: Vec::new(),
                 evidence: Vec::<Evidence>::new(),
@@ -72,7 +84,7 @@ impl Probed {
             predicate: Predicate::Porc(Box::new(porc)),
         };
         let mut envelope = statement.envelope().unwrap();
-        envelope.sign(checker);
+        keys.iter().for_each(|key| envelope.sign(key));
         text(&envelope)
     }
 

@@ -43,7 +43,11 @@ pub(crate) async fn let_in(admin: &Client, checkers: &[SecretKey]) {
 
 /// A node that has told its receipt key.
 pub(crate) async fn proving_node(rig: &Rig, slots: usize) -> crate::edge::Edge {
-    let mut node = rig.node(slots);
+    proves(rig, rig.node(slots)).await
+}
+
+/// The same of this node.
+pub(crate) async fn proves(rig: &Rig, mut node: crate::edge::Node) -> crate::edge::Edge {
     let key = node_key();
     node.receipt_key = Some(Box::new(ReceiptKeyClaim {
         key: hex(key.public().as_bytes()),

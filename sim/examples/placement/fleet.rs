@@ -134,6 +134,7 @@ fn any_node(n: u64, metro: &Metro, operator: usize, rng: &mut ChaCha8Rng) -> Nod
         runtime: ["runc", "runc", "runc", "runsc", "kata"][rng.random_range(0..5)].to_owned(),
         gpu,
         vram_mib,
+        vram_mib_proved: None,
         encodes: rng.random_bool(0.97),
         slots_total,
         cpu_milli_total,

@@ -114,6 +114,7 @@ fn machine(
         runtime: "runc".to_owned(),
         gpu,
         vram_mib,
+        vram_mib_proved: None,
         encodes: rng.random_bool(0.98),
         slots_total,
         cpu_milli_total: slots_total * rng.random_range(2_000..4_000),

@@ -573,7 +573,7 @@ class EvidenceName(TypedDict, closed=True):
     """
 
 
-ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'gpu-model', 'gpu-memory', 'gpu-capability', 'gpus-sick', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'failed-checks', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'refused', 'held', 'too-far']
+ExcludedBy: TypeAlias = Literal['region', 'out-of-reach', 'gpu-class', 'vram', 'no-encoder', 'no-jobs', 'runtime', 'gpus', 'gpu-model', 'gpu-memory', 'gpu-memory-unproved', 'gpu-capability', 'gpus-sick', 'disk', 'trust', 'too-small', 'price', 'image-missing', 'offline', 'draining', 'failed-checks', 'outbox-full', 'slots-taken', 'cpu-taken', 'memory-taken', 'uplink-taken', 'disk-taken', 'gpus-taken', 'unproven', 'refused', 'held', 'too-far']
 """
 A constraint that a node fails, in the order in which they are checked.
 """
@@ -598,6 +598,21 @@ GpuClass: TypeAlias = Literal['none', 'render', 'render-encode']
 """
 What kind of GPU an app needs, or a node has.
 """
+
+
+class GpuMemory(TypedDict):
+    """
+    How much memory of a GPU receipts stand for.
+    """
+
+    gpu: str
+    """
+    The GPU, by its own id.
+    """
+    proved_mib: int
+    """
+    MiB: what a check had filled, which is 85 % of it.
+    """
 
 
 class GpuNeed(TypedDict, closed=True):
@@ -2906,6 +2921,11 @@ class NodeStanding(TypedDict):
     gate: NodeGate
     """
     What its receipts open to it.
+    """
+    gpu_memory: NotRequired[list[GpuMemory]]
+    """
+    How much memory of its GPUs receipts stand for: nothing that asks for more is placed on them. Of a GPU that is not
+    here what its driver says counts.
     """
     lately: Lately
     """

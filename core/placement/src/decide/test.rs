@@ -21,6 +21,7 @@ pub(crate) fn node(n: u64) -> NodeView {
         runtime: "runc".to_owned(),
         gpu: GpuClass::None,
         vram_mib: 0,
+        vram_mib_proved: None,
         encodes: true,
         slots_total: 2,
         cpu_milli_total: 4000,
@@ -85,10 +86,13 @@ fn changed(n: u64, change: impl FnOnce(&mut NodeView)) -> NodeView {
 #[test]
 fn each_reason_rules_out_and_is_counted() {
     type Spoil = fn(&mut NodeView);
-    let cases: [(Reason, Spoil); 21] = [
+    let cases: [(Reason, Spoil); 22] = [
         (Reason::Region, |n| n.region = "there".to_owned()),
         (Reason::OutOfReach, |n| n.region = "antipodes".to_owned()),
         (Reason::Vram, |n| n.vram_mib = 1023),
+        (Reason::GpuMemoryUnproved, |n| {
+            n.vram_mib_proved = Some(1023);
+        }),
         (Reason::NoEncoder, |n| n.encodes = false),
         (Reason::Runtime, |n| n.runtime = "kata".to_owned()),
         (Reason::Trust, |n| n.trust = Trust::Open),

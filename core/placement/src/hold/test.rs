@@ -27,6 +27,7 @@ fn machine(n: u64, slots: u32, ends: &[u64]) -> Busy {
             runtime: "docker".to_owned(),
             gpu: GpuClass::None,
             vram_mib: 0,
+            vram_mib_proved: None,
             encodes: false,
             slots_total: slots,
             cpu_milli_total: slots * CPU,

@@ -11,7 +11,7 @@ pub(crate) const LANES: usize = 64;
 /// The numbers that a session asks a minimum (or, of a price, a maximum) of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Column {
-    /// MiB.
+    /// What a session may be placed on, MiB.
     Vram,
     /// In all, less what an encoder takes; thousandths of a core.
     CpuTotal,
@@ -69,6 +69,8 @@ pub(crate) struct Head {
     pub(crate) encodes: u64,
     /// It takes jobs.
     pub(crate) hosts: u64,
+    /// Receipts stand for less VRAM than it says it has.
+    pub(crate) short: u64,
     pub(crate) attached: u64,
     pub(crate) draining: u64,
     pub(crate) outbox_full: u64,
@@ -98,6 +100,7 @@ impl Head {
         own: 0,
         encodes: 0,
         hosts: 0,
+        short: 0,
         attached: 0,
         draining: 0,
         outbox_full: 0,
@@ -215,8 +218,10 @@ impl BlockMut<'_> {
         put(&mut head.own, lane, node.trust >= Trust::Own);
         put(&mut head.encodes, lane, node.encodes);
         put(&mut head.hosts, lane, node.jobs.is_some());
+        let vram = node.vram_mib_to_place();
+        put(&mut head.short, lane, vram < node.vram_mib);
         let cpu = node.cpu_milli_total.saturating_sub(node.encode_cpu_milli);
-        self.enter(Column::Vram, lane, node.vram_mib);
+        self.enter(Column::Vram, lane, vram);
         self.enter(Column::CpuTotal, lane, cpu);
         self.enter(Column::MemTotal, lane, node.mem_mib_total);
         self.enter(
@@ -273,6 +278,7 @@ impl BlockMut<'_> {
             &mut head.own,
             &mut head.encodes,
             &mut head.hosts,
+            &mut head.short,
             &mut head.attached,
             &mut head.draining,
             &mut head.outbox_full,

@@ -17,7 +17,7 @@ pub(crate) struct Cell {
     /// Nodes by GPU class, and those of them that are open.
     classes: [u32; 3],
     open: [u32; 3],
-    /// The most VRAM that a node has, MiB.
+    /// The most VRAM that a session may be placed on, MiB.
     pub(crate) vram_mib: u32,
     heads: Vec<Head>,
     /// The floor of each head, close together: most searches read no more of most blocks.
@@ -128,6 +128,8 @@ struct Card {
     names: RowNames,
     gpu: GpuClass,
     kind: Kind,
+    /// VRAM as it says itself, MiB.
+    vram_mib: u32,
     jobs: Option<Box<JobHost>>,
 }
 
@@ -236,6 +238,16 @@ impl<'a> Block<'a> {
         self.cards[lane].as_ref()?.jobs.as_deref()
     }
 
+    /// Lanes of `asked` whose node says that it has so much VRAM, and receipts stand for less than it has.
+    pub(crate) fn say_more_vram(&self, asked: u64, need: u32) -> u64 {
+        let says_so = |lane: &usize| {
+            let card = self.cards[*lane].as_ref();
+            card.is_some_and(|card| card.vram_mib >= need)
+        };
+        let more = lanes(asked & self.head.short).filter(says_so);
+        more.fold(0, |more, lane| more | (1 << lane))
+    }
+
     /// Lanes of `asked` whose node is so.
     pub(crate) fn lanes_where(&self, asked: u64, is_so: impl Fn(&'a Row) -> bool) -> u64 {
         let so = lanes(asked).filter(|lane| is_so(self.row(*lane)));
@@ -290,6 +302,11 @@ impl Cell {
         self.open[class as usize..].iter().sum()
     }
 
+    /// Whether of some node receipts stand for less VRAM than it says it has.
+    pub(crate) fn has_short(&self) -> bool {
+        self.heads.iter().any(|head| head.short != 0)
+    }
+
     /// Takes a node in, and says on which lane.
     pub(crate) fn fill(&mut self, node: &NodeView, names: RowNames) -> usize {
         let kind = Kind::of(node);
@@ -311,7 +328,7 @@ impl Cell {
             standing: Standing::of(node),
             sessions: 0,
             operator: names.operator,
-            vram_mib: node.vram_mib,
+            vram_mib: node.vram_mib_to_place(),
             mem_total: node.mem_mib_total,
             mem_free: 0,
             disk_free: 0,
@@ -323,12 +340,13 @@ impl Cell {
             names,
             gpu: node.gpu,
             kind,
+            vram_mib: node.vram_mib,
             jobs: node.jobs.clone().map(Box::new),
         });
         self.nodes += 1;
         self.of_kind[kind.at()] += 1;
         self.classes[node.gpu as usize] += 1;
-        self.vram_mib = self.vram_mib.max(node.vram_mib);
+        self.vram_mib = self.vram_mib.max(node.vram_mib_to_place());
         self.set_state(at, &node.state);
         at
     }

@@ -153,6 +153,7 @@ fn any_host() -> impl Strategy<Value = Option<JobHost>> {
                 model: model.to_owned(),
                 vram_mib: size * 4096,
                 compute_capability: major * 10,
+                proved_mib: (major == 9 && size == 2).then_some(disk_mib * 4),
                 sick,
                 ..Gpu::default()
             })
@@ -235,6 +236,7 @@ fn any_node() -> impl Strategy<Value = NodeView> {
             trust: classes.0,
             gpu: classes.1,
             vram_mib: classes.2 * 4096,
+            vram_mib_proved: (n % 3 == 0).then_some(sizes.1 * 2),
             encodes: classes.3,
             slots_total: sizes.0,
             cpu_milli_total: sizes.1,

@@ -114,13 +114,22 @@ impl Table {
     }
 }
 
+/// How much memory a GPU is taken to have that filled so many blocks, MiB: what is filled is 85 % of it.
+#[must_use]
+pub const fn stands_for_mib(blocks: u32) -> u64 {
+    filled_mib(blocks) * 1000 / WHOLE_PERMILLE
+}
+
+const fn filled_mib(blocks: u32) -> u64 {
+    blocks as u64 * BLOCK_WORDS as u64 * 4 / (1 << 20)
+}
+
 impl Class {
     /// How much memory a probe of this class fills, MiB, if a card of so much has more than that stands for.
     #[must_use]
     pub fn fills_less_than(&self, card_mib: u64) -> Option<u64> {
-        let fills_mib = u64::from(self.sizes.blocks) * BLOCK_WORDS as u64 * 4 / (1 << 20);
-        let is_less = fills_mib * 1000 < card_mib.saturating_mul(WHOLE_PERMILLE);
-        is_less.then_some(fills_mib)
+        let is_less = stands_for_mib(self.sizes.blocks) < card_mib;
+        is_less.then_some(filled_mib(self.sizes.blocks))
     }
 
     /// The score of a probe of this class's sizes that took so long.

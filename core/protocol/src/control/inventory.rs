@@ -118,6 +118,10 @@ pub struct Gpu {
     /// Of a MIG slice: the UUID of the GPU that it is a part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slice_of: Option<String>,
+    /// How much memory receipts stand for, MiB; `None` where none says anything of it. Between brokers alone: what a
+    /// node says here of itself is taken off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proved_mib: Option<u32>,
 }
 
 /// Capacity for one session.

@@ -30,6 +30,7 @@ fn check(place: u64, round: u64, finding: &str) -> CheckRow {
         issued_at_s: 100 + place,
         seat: (place != 3).then_some(4),
         reason: "late".to_owned(),
+        blocks: (place != 3).then_some(64),
     }
 }
 
@@ -43,6 +44,7 @@ fn verdict(node: &str, round: u64, state: &str, places: &[u64]) -> VerdictRow {
         places: places.to_vec(),
         liars: vec!["l".to_owned()],
         ground: "right".to_owned(),
+        blocks: Some(64),
     }
 }
 

@@ -17,17 +17,17 @@ const MOVE_ON: &str = "
     WHERE receipts_folded.one = 1 AND receipts_folded.next = r.since";
 
 const ADD_CHECKS: &str = "
-    INSERT INTO checked (place, node, round, gpu, checker, leaf, finding, score_permille, issued_at_s, reason, seat)
-    SELECT r.place, r.node, r.round, r.gpu, r.checker, r.leaf, r.finding, r.score_permille, r.issued_at_s, r.reason, r.seat
-    FROM {rows place bigint, node text, round bigint, gpu text, checker text, leaf text, finding text, score_permille bigint, issued_at_s bigint, reason text, seat bigint}";
+    INSERT INTO checked (place, node, round, gpu, checker, leaf, finding, score_permille, issued_at_s, reason, seat, blocks)
+    SELECT r.place, r.node, r.round, r.gpu, r.checker, r.leaf, r.finding, r.score_permille, r.issued_at_s, r.reason, r.seat, r.blocks
+    FROM {rows place bigint, node text, round bigint, gpu text, checker text, leaf text, finding text, score_permille bigint, issued_at_s bigint, reason text, seat bigint, blocks bigint}";
 
 const PUT_VERDICTS: &str = "
-    INSERT INTO verdict (node, round, gpu, state, finding, score_permille, at_s, places, liars, ground, rev)
-    SELECT r.node, r.round, r.gpu, r.state, r.finding, r.score_permille, r.at_s, r.places, r.liars, r.ground, r.rev
-    FROM {rows node text, round bigint, gpu text, state text, finding text, score_permille bigint, at_s bigint, places text, liars text, ground text, rev bigint} WHERE TRUE
+    INSERT INTO verdict (node, round, gpu, state, finding, score_permille, at_s, places, liars, ground, blocks, rev)
+    SELECT r.node, r.round, r.gpu, r.state, r.finding, r.score_permille, r.at_s, r.places, r.liars, r.ground, r.blocks, r.rev
+    FROM {rows node text, round bigint, gpu text, state text, finding text, score_permille bigint, at_s bigint, places text, liars text, ground text, blocks bigint, rev bigint} WHERE TRUE
     ON CONFLICT (node, round, gpu) DO UPDATE SET state = excluded.state, finding = excluded.finding,
         score_permille = excluded.score_permille, at_s = excluded.at_s, places = excluded.places,
-        liars = excluded.liars, ground = excluded.ground, rev = excluded.rev";
+        liars = excluded.liars, ground = excluded.ground, blocks = excluded.blocks, rev = excluded.rev";
 
 const ADD_DISPUTES: &str = "
     INSERT INTO dispute (place, leaf, issuer, target, node, round, gpu, claim, deadline_s)
@@ -132,6 +132,7 @@ struct Check<'a> {
     issued_at_s: u64,
     reason: Foreign<'a>,
     seat: Option<u32>,
+    blocks: Option<u32>,
 }
 
 impl<'a> Check<'a> {
@@ -148,6 +149,7 @@ impl<'a> Check<'a> {
             issued_at_s: row.issued_at_s,
             reason: Foreign(&row.reason),
             seat: row.seat,
+            blocks: row.blocks,
         }
     }
 }
@@ -164,6 +166,7 @@ struct Verdict<'a> {
     places: String,
     liars: String,
     ground: &'a str,
+    blocks: Option<u32>,
     rev: u64,
 }
 
@@ -180,6 +183,7 @@ impl<'a> Verdict<'a> {
             places: json(&row.places)?,
             liars: json(&row.liars)?,
             ground: &row.ground,
+            blocks: row.blocks,
             rev,
         })
     }

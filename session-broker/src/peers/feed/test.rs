@@ -19,6 +19,7 @@ fn node(images: usize, bytes: usize) -> Changed {
         runtime: String::new(),
         gpu: GpuClass::None,
         vram_mib: 0,
+        vram_mib_proved: None,
         encodes: true,
         slots_total: 1,
         cpu_milli_total: 1_000,

@@ -7,7 +7,7 @@ use crate::shared::{Shared, online};
 use nearlight_protocol::control::{AckOutcome, DenyReason, FromEdge, Gpu, Heartbeat};
 use nearlight_protocol::gpu::{GpuProcess, GpuReading, GpuSeen};
 
-fn gpu(uuid: &str, model: &str, vram_mib: u32) -> Gpu {
+pub(super) fn gpu(uuid: &str, model: &str, vram_mib: u32) -> Gpu {
     Gpu {
         uuid: uuid.to_owned(),
         model: model.to_owned(),
@@ -22,7 +22,7 @@ fn h100(n: usize) -> Gpu {
 }
 
 /// A node with these GPUs, and slots for more jobs than that.
-fn gpu_node(rig: &Rig, slots: usize, gpus: Vec<Gpu>) -> Node {
+pub(super) fn gpu_node(rig: &Rig, slots: usize, gpus: Vec<Gpu>) -> Node {
     let jobs = JobHost {
         gpus,
         gives_gpus: true,
@@ -35,7 +35,7 @@ fn gpu_node(rig: &Rig, slots: usize, gpus: Vec<Gpu>) -> Node {
     }
 }
 
-fn wants(need: Value) -> Value {
+pub(super) fn wants(need: Value) -> Value {
     job(&json!({ "resources": { "disk_mib": 0, "gpu": need } }))
 }
 
