@@ -98,6 +98,9 @@ pub struct DoctorArgs {
     /// own.
     #[arg(long)]
     pub drand: Option<String>,
+    /// The beacon that `run` is given with --beacon.
+    #[arg(long = "beacon", value_name = "BEACON")]
+    pub works_by: Option<Beacon>,
     /// A STUN server, HOST:PORT, to see whether answers come by UDP.
     #[arg(long)]
     pub stun: Option<String>,

@@ -1,6 +1,8 @@
 //! `checker doctor` in a network without a way out: the only one that there is to ask is the broker.
 
-use crate::scripted::{Member, PROGRAM, Scripted};
+use crate::scripted::{Member, PROGRAM, Scripted, network};
+use nearlight_proof::beacon::used::Used;
+use nearlight_proof::receipt::fixture::key;
 use std::process::Command;
 
 /// Whether the machine is fit by what it says, its memory aside, and what it says of the beacon, of the clock and of UDP.
@@ -83,5 +85,34 @@ fn a_chain_that_is_another_one_than_the_checker_came_in_with_is_named() {
     let over = Scripted::start();
     let (is_fit, [beacon, ..]) = look(&Member::new(&over), &[]);
     assert!(beacon.contains("has no more rounds"), "{beacon}");
+    assert!(!is_fit);
+}
+
+/// It looked at whatever beacon the broker named.
+#[test]
+fn a_beacon_that_is_another_one_than_the_log_said_is_named() {
+    let broker = Scripted::start();
+    let began = an_hour_ago();
+    broker.change(|script| script.genesis_ms = began);
+    let member = Member::new(&broker);
+    let (is_fit, [beacon, ..]) = look(&member, &["--beacon", "quicknet"]);
+    assert!(
+        beacon.contains("from chain, and --beacon quicknet"),
+        "{beacon}"
+    );
+    assert!(!is_fit);
+    // What `run` keeps of it.
+    let used = Used {
+        anchor: network().anchor.anchor,
+        beacon: "quicknet".parse().unwrap(),
+        from_round: 5,
+    };
+    let entry = used.sign(&key(99)).unwrap();
+    std::fs::write(member.dir.path().join("beacons.jsonl"), entry).unwrap();
+    let (is_fit, [beacon, ..]) = look(&member, &[]);
+    assert!(
+        beacon.contains("from chain, and the log said quicknet"),
+        "{beacon}"
+    );
     assert!(!is_fit);
 }
