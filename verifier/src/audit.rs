@@ -20,6 +20,7 @@ mod compare;
 mod drawn;
 mod duties;
 mod history;
+mod listed;
 mod log;
 mod said;
 mod streams;
@@ -149,6 +150,8 @@ pub enum Oddity {
     Liar,
     /// A verdict contradicts those who were assigned, and nothing was executed.
     AgainstAssigned,
+    /// A checker came into the directory as one that had come before.
+    Backdated,
     /// What is told of who was assigned does not follow from the chain and the directory.
     WrongAssignment,
     /// A check was due, and nobody was assigned.

@@ -1,5 +1,6 @@
 //! A node's history: what is about it, how each of it stands by all that came later, and what is odd.
 
+use super::listed::Listings;
 use super::said::Said;
 use super::{AuditError, Finding, Held, Oddity, Source};
 use crate::given::Trust;
@@ -73,6 +74,8 @@ pub(super) struct History<'a> {
     trust: &'a Trust,
     /// What the log says of rounds.
     said: Said,
+    /// What it says of checkers' keys.
+    listings: Listings,
     kept: Vec<Kept>,
     /// Where in `kept` what has this leaf is, the first.
     leaves: BTreeMap<KeyId, usize>,
@@ -88,6 +91,7 @@ impl<'a> History<'a> {
             node,
             trust,
             said: Said::default(),
+            listings: Listings::default(),
             kept: Vec::new(),
             leaves: BTreeMap::new(),
             later: Vec::new(),
@@ -108,6 +112,8 @@ impl<'a> History<'a> {
         };
         self.told_s = told_s.max(said_s);
         let Some(statement) = statement else {
+            let authority = &self.trust.authority;
+            self.listings.entry(index, bytes, authority, self.told_s);
             return self.said.entry(index, bytes, (self.trust, self.told_s));
         };
         let about = self.is_about(&statement);
@@ -264,6 +270,10 @@ impl<'a> History<'a> {
             told.findings.extend(odd(kept, outcome, &why));
             told.evidence
                 .extend(evidence_of(kept, now_s, &mut told.findings));
+        }
+        if let Some(anchor) = self.anchor() {
+            let genesis_s = anchor.genesis_ms / 1000;
+            told.findings.extend(self.listings.findings(genesis_s));
         }
         told.findings.extend(self.said.findings(self.trust.beacon));
         told.findings.extend(gaps(&self.kept, now_s));

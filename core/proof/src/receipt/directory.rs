@@ -194,6 +194,23 @@ impl Directory {
     }
 }
 
+/// The keys that an entry of the log lists: an edition, or a page of one, that `authority` signed.
+#[must_use]
+pub fn listed_in(entry: &[u8], authority: &PublicKey) -> Option<Vec<Entry>> {
+    let envelope = Envelope::parse(entry).ok()?;
+    match envelope.payload_type.as_str() {
+        DIRECTORY => {
+            let listed: Listed = payload(&envelope, DIRECTORY, authority).ok()?;
+            Some(listed.keys)
+        }
+        DIRECTORY_PAGE => {
+            let page: Page = payload(&envelope, DIRECTORY_PAGE, authority).ok()?;
+            Some(page.keys)
+        }
+        _ => None,
+    }
+}
+
 /// What `authority` signed, of a type.
 fn payload<T: serde::de::DeserializeOwned>(
     envelope: &Envelope,
