@@ -63,6 +63,11 @@ pub trait Source {
     /// # Errors
     /// The source does not answer.
     fn round(&mut self, round: u64, before: u64) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// What drand itself has as the signature of one of its rounds, 96 hex digits; `None` where nobody is asked, or nobody says.
+    fn drand(&mut self, _round: u64) -> Option<String> {
+        None
+    }
 }
 
 /// Which assignments are looked at.
@@ -249,6 +254,8 @@ pub struct Audit {
     pub rounds: Vec<RoundHeld>,
     /// Rounds of which the assignments were compared.
     pub rounds_compared: usize,
+    /// Rounds that are void, and in which by drand's own value no check of the node was due.
+    pub rounds_void: usize,
     /// What is odd, the weightiest first.
     pub findings: Vec<Finding>,
     /// What to know besides.
@@ -297,6 +304,7 @@ pub fn run<S: Source>(
         receipts: Vec::new(),
         rounds: Vec::new(),
         rounds_compared: 0,
+        rounds_void: 0,
         findings: Vec::new(),
         warnings: warnings(trust),
     };
@@ -340,6 +348,7 @@ pub fn run<S: Source>(
     let examined = duties::examine(source, &history, (wanted.rounds, wanted.now_s))?;
     findings.extend(examined.findings);
     (audit.rounds, audit.rounds_compared) = (examined.rounds, examined.told);
+    audit.rounds_void = examined.void;
     let told = history.told(wanted.now_s);
     findings.extend(told.findings);
     if wanted.evidence {

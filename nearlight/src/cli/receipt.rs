@@ -107,6 +107,10 @@ pub struct ReceiptAudit {
     /// it the chain or quicknet, as the log says.
     #[arg(long, value_name = "BEACON")]
     pub beacon: Option<Beacon>,
+    /// A relay of drand, which is asked what values rounds would have had that the broker says are void: one in which no check
+    /// was due is no finding then. Its signatures are verified.
+    #[arg(long, value_name = "URL", conflicts_with = "no_assignments")]
+    pub relay: Option<String>,
     /// Do not fetch the evidence that should be there.
     #[arg(long)]
     pub no_evidence: bool,

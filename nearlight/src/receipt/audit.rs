@@ -23,6 +23,8 @@ const BUSY: (usize, Duration) = (30, Duration::from_secs(1));
 pub(super) struct Served {
     client: Client,
     assignments: Assignments,
+    /// A relay of drand, until it does not answer.
+    relay: Option<Client>,
 }
 
 /// Where assignments are read.
@@ -38,6 +40,7 @@ impl Served {
         Self {
             client,
             assignments: Assignments::Asked(Vec::new()),
+            relay: None,
         }
     }
 
@@ -107,11 +110,24 @@ impl Source for Served {
         self.keep(told.as_deref());
         Ok(told)
     }
+
+    fn drand(&mut self, round: u64) -> Option<String> {
+        let relay = self.relay.as_ref()?;
+        match relay.get::<serde_json::Value>(&format!("/public/{round}")) {
+            Ok(told) => told["signature"].as_str().map(str::to_owned),
+            Err(error) => {
+                terminal::note(format_args!("the relay is asked no more: {error}"));
+                self.relay = None;
+                None
+            }
+        }
+    }
 }
 
 /// Audits, and remembers the checkpoint. The exit status.
 pub(super) fn audit(asked: &ReceiptAudit, broker: &Broker) -> Result<u8, CommandError> {
     let mut served = Served::new(Client::for_anyone(broker)?);
+    served.relay = asked.relay.as_deref().map(Client::of_nobody);
     let mut rounds = Rounds::UntilNow;
     if asked.no_assignments {
         rounds = Rounds::Skipped;

@@ -2,9 +2,10 @@
 //!
 //! **Invariants.** A value is of the round of drand that the rule says. Of the newest rounds all signatures are verified, so
 //! that none in which a check was due is hidden behind a made-up one; of older ones those that say that something was due.
-//! A round that is told to have none is named, and so is one of which nothing is told, or no signature.
+//! A round that is told to have none is named, and so is one of which nothing is told, or no signature; not where drand itself
+//! says what the value was, and nothing was due by it.
 //!
-//! **What it does not know:** whether relays had a value that the broker says it did not get.
+//! **What it does not know:** whether relays had a value in time that the broker says it did not get.
 
 use super::duties::Values;
 use super::history::History;
@@ -24,6 +25,8 @@ const ROUNDS_BEFORE: u64 = 4096;
 const ALL_VERIFIED: u64 = 7 * 1440;
 /// Rounds without a value that are named.
 const NAMED_MAX: usize = 5;
+/// Rounds without a value of which drand itself is asked, the newest.
+const ASKED_MAX: usize = 256;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// `GET /v1/beacon/{round}?before=`, or what an export has of it.
@@ -47,42 +50,51 @@ struct Signatures {
     partial: bool,
 }
 
+/// What was drawn.
+#[derive(Debug, Default)]
+pub(super) struct Drawn {
+    pub(super) values: Values,
+    /// Rounds that are void, and in which by drand's own value nothing of the node was due.
+    pub(super) void: usize,
+}
+
 /// The values of the rounds until `last` that matter to the node, and of those that are `wanted` besides.
 pub(super) fn drawn<S: Source>(
     source: &mut S,
     (history, table): (&History<'_>, &Timetable),
     (last, wanted): &(u64, BTreeSet<u64>),
     findings: &mut Vec<Finding>,
-) -> Result<Values, AuditError<S::Error>> {
+) -> Result<Drawn, AuditError<S::Error>> {
     let (node, last) = (history.node(), *last);
     let known = history.directory().find(&node, Role::Node);
     let outside = |of: &Beacon| matches!(of, Beacon::Drand(_));
     let mut uses = table.uses().iter().filter(|of| outside(&of.beacon));
     let (Some((_, entry)), Some(begins)) = (known, uses.next()) else {
-        return Ok(Values::new());
+        return Ok(Drawn::default());
     };
     let anchor = table.anchor();
     let since = anchor.round_at(entry.from_s.saturating_mul(1000));
     let first = since.unwrap_or(1).max(begins.from_round);
     if first > last {
-        return Ok(Values::new());
+        return Ok(Drawn::default());
     }
     let told = told(source, (first, last))?;
     let checked: BTreeSet<u64> = history.checks().map(|check| check.porc.round).collect();
     let rendered = streams::rendered(history, anchor);
     let judged = streams::first_judged(history, anchor);
     let a_day = (DAY_MS / anchor.round_ms).max(1);
-    let matters = |number: u64, value: Hash| {
+    let is_due = |number: u64, value: Hash| {
         let round = schedule::Round {
             number,
             value,
             a_day,
         };
-        wanted.contains(&number)
-            || checked.contains(&number)
-            || rendered.contains(&number)
+        rendered.contains(&number)
             || schedule::capacity_is_due(&round, &entry.operator)
             || streams::is_drawn(judged, &round, &node)
+    };
+    let matters = |number: u64, value: Hash| {
+        wanted.contains(&number) || checked.contains(&number) || is_due(number, value)
     };
     let (mut values, mut without, mut garbled) = (Values::new(), Vec::new(), Vec::new());
     for round in (first..=last).filter(|round| table.drand(*round).is_some()) {
@@ -113,22 +125,52 @@ pub(super) fn drawn<S: Source>(
             entries: Vec::new(),
             words: format!("of the values of rounds {first} to {last} nothing is told"),
         });
-        return Ok(values);
+        let void = 0;
+        return Ok(Drawn { values, void });
     }
     // The round of this moment may wait for its value.
     without.retain(|round| *round < last);
-    let void = match told.partial {
-        true => {
-            "of the values of some rounds nothing is told by what was saved, nor whether something was due in them"
-        }
-        false => {
-            "without a value, by the broker's word, though drand had one, and so without anybody who was assigned"
-        }
-    };
-    findings.extend(of_rounds(Oddity::NotTold, void, &without));
+    let mut void = 0;
+    if told.partial {
+        let words = "of the values of some rounds nothing is told by what was saved, nor whether something was due in them";
+        findings.extend(of_rounds(Oddity::NotTold, words, &without));
+    } else {
+        let (more, idle) = by_drand(source, table, &without, is_due);
+        findings.extend(more);
+        void = idle;
+    }
     let words = "what is told as a signature is not 96 hex digits";
     findings.extend(of_rounds(Oddity::WrongAssignment, words, &garbled));
-    Ok(values)
+    Ok(Drawn { values, void })
+}
+
+/// Whether something was due in rounds that are told to have no value, by the values that drand itself says: what is odd, and
+/// of how many it is known that nothing was.
+fn by_drand<S: Source>(
+    source: &mut S,
+    table: &Timetable,
+    without: &[u64],
+    is_due: impl Fn(u64, Hash) -> bool,
+) -> (Vec<Finding>, usize) {
+    let (mut due, mut unknown, mut idle) = (Vec::new(), Vec::new(), 0);
+    let asked = without.len().saturating_sub(ASKED_MAX);
+    for (place, round) in without.iter().copied().enumerate() {
+        let of = table.drand(round).filter(|_| place >= asked);
+        let told = of.and_then(|(_, of)| source.drand(of));
+        let signature = told.as_deref().and_then(array_from_hex);
+        let value = signature.and_then(|of: [u8; 48]| table.value(round, &of).ok());
+        match value {
+            Some(value) if is_due(round, value) => due.push(round),
+            Some(_) => idle += 1,
+            None => unknown.push(round),
+        }
+    }
+    let words = "without a value, by the broker's word, and by the one that drand had a check of the node was due";
+    let due = of_rounds(Oddity::LeftOut, words, &due);
+    let words = "without a value, by the broker's word, though drand had one, and so without anybody who was assigned (--relay \
+                 asks drand whether a check was due)";
+    let unknown = of_rounds(Oddity::NotTold, words, &unknown);
+    (due.into_iter().chain(unknown).collect(), idle)
 }
 
 fn of_rounds(oddity: Oddity, words: &str, rounds: &[u64]) -> Option<Finding> {

@@ -49,6 +49,8 @@ pub(super) struct Examined {
     pub(super) rounds: Vec<RoundHeld>,
     /// Rounds of which the assignments were told.
     pub(super) told: usize,
+    /// Rounds that are void, and in which nothing was due.
+    pub(super) void: usize,
 }
 
 /// The values of rounds that matter, by round.
@@ -87,7 +89,8 @@ pub(super) fn examine<S: Source>(
     let mut values = values(table, history, newest);
     let wanted = (until.unwrap_or(now), told.keys().copied().collect());
     let drawn = drawn::drawn(source, (history, table), &wanted, &mut found.findings)?;
-    values.extend(drawn);
+    values.extend(drawn.values);
+    found.void = drawn.void;
     if until.is_some() {
         ask_for_due(source, history, &values, &mut told)?;
     }

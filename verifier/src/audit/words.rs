@@ -64,6 +64,13 @@ pub fn text(audit: &Audit) -> String {
     for warning in &audit.warnings {
         let _ = writeln!(text, "  warning: {warning}");
     }
+    if audit.rounds_void > 0 {
+        let _ = writeln!(
+            text,
+            "  note: {} rounds are void for want of a value in time; by drand's own no check of the node was due in them",
+            audit.rounds_void
+        );
+    }
     let _ = match audit.rounds_compared {
         0 => writeln!(
             text,

@@ -115,6 +115,51 @@ fn rounds_that_are_said_to_have_no_value_show() {
     assert!(told[0].starts_with("of 1 of"), "{:?}", audit.findings);
 }
 
+/// One round without a value made every audit for ever after find something, though nobody was to be checked in it.
+#[test]
+fn a_void_round_in_which_nothing_was_due_is_no_finding_where_drand_says_so() {
+    let world = by_drand();
+    let (due, all) = (world.due(), world.all());
+    let idle = (1..ROUNDS).find(|round| !due.contains(round)).unwrap();
+    let mut log = world.log(&all);
+    log.signatures.insert(idle, String::new());
+    let audit = audited(&world, &mut log);
+    assert_eq!(
+        words_of(&audit, Oddity::NotTold).len(),
+        1,
+        "nobody is asked"
+    );
+    let (_, table) = world.drand.as_ref().unwrap();
+    let of = |round: u64| table.drand(round).unwrap().1;
+    log.relayed
+        .insert(of(idle), hex(&world.signature(idle).unwrap()));
+    let audit = audited(&world, &mut log);
+    assert_eq!(audit.verdict, Verdict::Clean, "{:?}", audit.findings);
+    assert_eq!(audit.rounds_void, 1);
+    // A relay is not believed.
+    let other = world.signature(idle + 1).unwrap();
+    log.relayed.insert(of(idle), hex(&other));
+    let audit = audited(&world, &mut log);
+    assert_eq!(words_of(&audit, Oddity::NotTold).len(), 1);
+    // One in which a check was due was left out.
+    let kept: Vec<Played> = world
+        .all()
+        .into_iter()
+        .filter(|of| of.number != due[0])
+        .collect();
+    let mut log = world.log(&kept);
+    log.signatures.insert(due[0], String::new());
+    log.relayed
+        .insert(of(due[0]), hex(&world.signature(due[0]).unwrap()));
+    let audit = audited(&world, &mut log);
+    let left = words_of(&audit, Oddity::LeftOut);
+    assert!(
+        left[0].ends_with(&format!("was due: {}", due[0])),
+        "{left:?}"
+    );
+    assert_eq!(audit.rounds_void, 0);
+}
+
 #[test]
 fn what_is_no_signature_hides_no_round() {
     let world = by_drand();
