@@ -1,6 +1,7 @@
 /**
  * docs/jobs.md as somebody follows it who reads nothing else: the commands of its steps 2 and 3, taken out of the page and run
- * as they stand, in a checkout, beside a `nearlight up` that runs. It says how long each took.
+ * as they stand, in a checkout, beside a `nearlight up` that runs. It asserts what comes of each, and prints how long each took
+ * and all together: from a checkout that is built, without the reader.
  */
 
 import assert from "node:assert/strict";
@@ -56,12 +57,21 @@ function checkout(data: string): { cwd: string; home: string } {
   return { cwd, home };
 }
 
+/** What was timed so far, together. */
+let sumMs = 0;
+
 /** Runs what a page says, and tells how long it took. */
 async function timed(what: string, run: () => Promise<{ stdout: string }>): Promise<string> {
   const began = performance.now();
   const { stdout } = await run();
-  console.log(`# ${((performance.now() - began) / 1000).toFixed(1)} s: ${what}`);
+  const tookMs = performance.now() - began;
+  sumMs += tookMs;
+  say(tookMs, what);
   return stdout;
+}
+
+function say(tookMs: number, what: string): void {
+  console.log(`# ${(tookMs / 1000).toFixed(1)} s: ${what}`);
 }
 
 rig.test("the page of the first API answer is followed to its answer", async () => {
@@ -113,5 +123,6 @@ rig.test("the page of the first API answer is followed to its answer", async () 
   assert.ok(existsSync(PYTHON), "set NEARLIGHT_PYTHON to a Python that has the package openai: scripts/openai.sh makes one");
   const called = text.replace(ELSEWHERE.address, address).replace(ELSEWHERE.ticket, ticket);
   const answer = await timed("the program", () => promisify(execFile)(PYTHON, ["-c", called], { cwd, env, timeout: WITHIN_MS }));
+  say(sumMs, "all of it: steps 2 and 3 of docs/jobs.md");
   assert.match(answer, /^\[(-?\d\.\d+(e-\d+)?(, )?){3}\]\n$/);
 }, 2 * WITHIN_MS);
