@@ -230,10 +230,17 @@ pub(crate) fn all_as_for_jobs() -> Vec<nearlight_protocol::control::Gpu> {
     all.for_jobs()
 }
 
-/// One look at a GPU, for a check.
-pub(crate) fn read(uuid: &str) -> Option<Reading> {
-    let library = Nvml::init().ok()?;
-    nvml::read_one(&library, uuid)
+/// Every GPU and slice, with one look at each, for a check.
+pub(crate) fn looked() -> Vec<(Gpu, Reading)> {
+    let Ok(library) = Nvml::init() else {
+        return Vec::new();
+    };
+    let all = nvml::inventory(&library).into_iter().map(|gpu| {
+        let reading = gpu.uuid.as_deref();
+        let reading = reading.and_then(|uuid| nvml::read_one(&library, uuid));
+        (gpu, reading.unwrap_or_default())
+    });
+    all.collect()
 }
 
 #[cfg(test)]

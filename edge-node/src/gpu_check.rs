@@ -4,7 +4,7 @@
 //!   NVML, sysfs ---> facts --+--> nvml, render nodes
 //!   eglinfo, vulkaninfo -----+--> EGL and Vulkan on the host
 //!   one container, as a game's is asked for --> EGL and Vulkan in the container
-//!   nvidia-smi, a container as a job's, a small load --> inventory, its own GPU alone, metering
+//!   nvidia-smi, a container for each GPU, a job --> inventory, its own GPU alone, metering
 //!   edge-worker --try-gpu, per node ----------> compositor, dmabuf import, encoding without a copy
 //!   edge-worker --try-encoders ---------------> each encoder, and whether any of the GPU works
 //! ```
@@ -40,7 +40,7 @@ pub async fn run(config: &Config) -> Report {
         }
     };
     let mut checks = host::checks(&facts);
-    checks.extend(jobs::checks().await);
+    checks.extend(Box::pin(jobs::checks(config)).await);
     let mut encoders = Vec::new();
     match preflight::check(config) {
         Ok(()) => {

@@ -83,15 +83,6 @@ impl Used {
         }
     }
 
-    /// Of looks that were taken elsewhere.
-    pub(crate) fn over(looks: &[Reading], before_mib: Option<u64>) -> Self {
-        let mut used = Self::default();
-        for look in looks {
-            used.add(look, before_mib);
-        }
-        used
-    }
-
     /// What it comes to with that of the job's other GPUs.
     pub(crate) fn facts(all: &[Self]) -> UsageFacts {
         let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);

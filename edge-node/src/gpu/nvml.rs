@@ -213,6 +213,7 @@ fn read(device: &Device<'_>) -> Reading {
         total_mib: memory.as_ref().map(|memory| memory.total / MIB),
         processes: processes(device),
         busy_percent: device.utilization_rates().ok().map(|rates| rates.gpu),
+        ecc_on: (device.is_ecc_enabled().ok()).map(|mode| mode.currently_enabled),
         ecc_volatile: ecc(EccCounter::Volatile),
         ecc_aggregate: ecc(EccCounter::Aggregate),
         pages_pending: device.are_pages_pending_retired().ok(),

@@ -14,6 +14,8 @@ pub(crate) struct Reading {
     pub(crate) processes: Option<Vec<Process>>,
     /// Share of the last moments in which a kernel ran, per cent.
     pub(crate) busy_percent: Option<u32>,
+    /// Whether ECC is on.
+    pub(crate) ecc_on: Option<bool>,
     /// Errors that ECC could not correct since the driver was loaded.
     pub(crate) ecc_volatile: Option<u64>,
     /// The same since the GPU was made.
@@ -46,6 +48,7 @@ impl Reading {
     pub(crate) fn with_parent(self, parent: &Self) -> Self {
         Self {
             lost: self.lost || parent.lost,
+            ecc_on: self.ecc_on.or(parent.ecc_on),
             ecc_volatile: self.ecc_volatile.or(parent.ecc_volatile),
             ecc_aggregate: self.ecc_aggregate.or(parent.ecc_aggregate),
             pages_pending: self.pages_pending.or(parent.pages_pending),

@@ -29,33 +29,46 @@ pub(crate) fn request(
     asked: Option<&String>,
     cdi_dirs: &[PathBuf],
 ) -> Option<DeviceRequest> {
+    ways(uuids, asked, cdi_dirs).into_iter().next()
+}
+
+/// Every way to ask for these GPUs; jobs take the first.
+pub(crate) fn ways(
+    uuids: &[String],
+    asked: Option<&String>,
+    cdi_dirs: &[PathBuf],
+) -> Vec<DeviceRequest> {
     if uuids.is_empty() {
-        return None;
+        return Vec::new();
     }
     let specs = specs(cdi_dirs);
-    let by_cdi = uuids.iter().all(|uuid| names(&specs, uuid));
-    Some(match by_cdi {
-        true => DeviceRequest {
-            driver: Some("cdi".to_owned()),
-            device_ids: Some(uuids.iter().map(|uuid| format!("{KIND}={uuid}")).collect()),
-            ..DeviceRequest::default()
-        },
-        false => {
-            let asked = asked.into_iter().flat_map(|asked| asked.split(','));
-            let more = ON_REQUEST.into_iter().filter(|more| {
-                let mut asked = asked.clone();
-                asked.any(|asked| asked == *more || asked == "all")
-            });
-            let wanted = std::iter::once("gpu").chain(GIVEN).chain(more);
-            DeviceRequest {
-                driver: Some("nvidia".to_owned()),
-                device_ids: Some(uuids.to_vec()),
-                capabilities: Some(vec![wanted.map(str::to_owned).collect()]),
-                options: Some(HashMap::new()),
-                ..DeviceRequest::default()
-            }
-        }
-    })
+    let is_named = uuids.iter().all(|uuid| names(&specs, uuid));
+    let by_cdi = is_named.then(|| by_cdi(uuids));
+    by_cdi.into_iter().chain([by_hook(uuids, asked)]).collect()
+}
+
+fn by_cdi(uuids: &[String]) -> DeviceRequest {
+    DeviceRequest {
+        driver: Some("cdi".to_owned()),
+        device_ids: Some(uuids.iter().map(|uuid| format!("{KIND}={uuid}")).collect()),
+        ..DeviceRequest::default()
+    }
+}
+
+fn by_hook(uuids: &[String], asked: Option<&String>) -> DeviceRequest {
+    let asked = asked.into_iter().flat_map(|asked| asked.split(','));
+    let more = ON_REQUEST.into_iter().filter(|more| {
+        let mut asked = asked.clone();
+        asked.any(|asked| asked == *more || asked == "all")
+    });
+    let wanted = std::iter::once("gpu").chain(GIVEN).chain(more);
+    DeviceRequest {
+        driver: Some("nvidia".to_owned()),
+        device_ids: Some(uuids.to_vec()),
+        capabilities: Some(vec![wanted.map(str::to_owned).collect()]),
+        options: Some(HashMap::new()),
+        ..DeviceRequest::default()
+    }
 }
 
 /// Whether the agent says what a variable holds.
