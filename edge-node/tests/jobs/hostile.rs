@@ -21,11 +21,11 @@ const ASK_EVERY: Duration = Duration::from_millis(10);
 /// CPU time of both for which their shares are compared: many periods of the kernel's.
 const COMPARED_NS: u64 = 2_000_000_000;
 /// What the agent itself may write meanwhile: records, and how sessions ended.
-const SLACK: u64 = 1 << 20;
+pub(super) const SLACK: u64 = 1 << 20;
 
 /// A job that is asked through its endpoint, one request after the other, until the test is over.
-struct Neighbour {
-    session: SessionId,
+pub(super) struct Neighbour {
+    pub(super) session: SessionId,
     pid: i32,
     was: Condition,
     answers: Arc<AtomicU64>,
@@ -57,7 +57,7 @@ impl Condition {
 }
 
 impl Neighbour {
-    fn new(at: SocketAddr, site: &Site, session: SessionId) -> Self {
+    pub(super) fn new(at: SocketAddr, site: &Site, session: SessionId) -> Self {
         let ticket = site.broker.ticket(&session);
         let (answers, over) = (
             Arc::new(AtomicU64::new(0)),
@@ -87,11 +87,11 @@ impl Neighbour {
 
     /// How often it has to have answered before one request has come and gone from now on: the next answer may be of
     /// one that was on its way.
-    fn soon(&self) -> u64 {
+    pub(super) fn soon(&self) -> u64 {
         self.answers.load(Ordering::SeqCst) + 2
     }
 
-    fn has_answered(&self, soon: u64) -> bool {
+    pub(super) fn has_answered(&self, soon: u64) -> bool {
         assert!(
             !self.asking.is_finished(),
             "it was asked, and did not answer"
@@ -100,7 +100,7 @@ impl Neighbour {
     }
 
     /// Does something again and again until it has answered meanwhile; what came of the first time.
-    async fn answers_during<T>(&self, attack: impl AsyncFn() -> T) -> T {
+    pub(super) async fn answers_during<T>(&self, attack: impl AsyncFn() -> T) -> T {
         let soon = self.soon();
         let first = attack().await;
         while !self.has_answered(soon) {
@@ -110,13 +110,13 @@ impl Neighbour {
     }
 
     /// It answers while something lasts.
-    async fn answers(&self) {
+    pub(super) async fn answers(&self) {
         let soon = self.soon();
         until("it answers", || self.has_answered(soon)).await;
     }
 
     /// Every request was answered, by the very process that was there before.
-    async fn unharmed(self) -> SessionId {
+    pub(super) async fn unharmed(self) -> SessionId {
         self.answers().await;
         self.over.store(true, Ordering::SeqCst);
         self.asking.await.expect("every request is answered");
@@ -127,7 +127,7 @@ impl Neighbour {
 }
 
 /// Processes of this host that are in a container, and when the kernel started each.
-fn processes(container: &str) -> Vec<(i32, String)> {
+pub(super) fn processes(container: &str) -> Vec<(i32, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry
@@ -200,20 +200,20 @@ fn held(dir: &Path) -> u64 {
 }
 
 /// Bytes of the node's data but for logs of jobs that are over, which stay up to a bound of their own.
-fn held_by_node(site: &Site) -> u64 {
+pub(super) fn held_by_node(site: &Site) -> u64 {
     held(&site.data()) - held(&site.data().join("job-logs"))
 }
 
 /// Loop devices on files of the node's data.
-fn loops(site: &Site) -> Vec<String> {
+pub(super) fn loops(site: &Site) -> Vec<String> {
     let place = site.data().display().to_string();
     let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let files = devices.filter_map(|d| fs::read_to_string(d.path().join("loop/backing_file")).ok());
     files.filter(|file| file.contains(&place)).collect()
 }
 
-/// What is not its own it can neither write nor read, and no call that takes a right is allowed.
-async fn is_locked_in(hostile: &SessionId) {
+/// What is not its own it can neither write nor read.
+pub(super) async fn is_locked_in(hostile: &SessionId) {
     for place in [
         "x",
         "bin/x",
@@ -239,16 +239,22 @@ async fn is_locked_in(hostile: &SessionId) {
             "{place}: {said}"
         );
     }
-    for call in [
-        "unshare", "user", "chroot", "device", "clock", "root", "raw",
-    ] {
+}
+
+/// Calls that take a right.
+pub(super) const CALLS: [&str; 7] = [
+    "unshare", "user", "chroot", "device", "clock", "root", "raw",
+];
+
+async fn has_no_rights(hostile: &SessionId) {
+    for call in CALLS {
         let said = get(hostile, &format!("/call/{call}")).await;
         assert_eq!(said, "EPERM", "{call}");
     }
 }
 
 /// All cores, with all threads that it takes: it gets what its limit says, and so does a neighbour that wants as much.
-async fn burns(hostile: &SessionId, neighbour: &Neighbour) {
+pub(super) async fn burns(hostile: &SessionId, neighbour: &Neighbour) {
     let format = ["inspect", "-f", "{{.State.Pid}}", &container(hostile)];
     let pid: i32 = docker(&format).unwrap().parse().unwrap();
     for job in [hostile, &neighbour.session] {
@@ -277,8 +283,8 @@ async fn burns(hostile: &SessionId, neighbour: &Neighbour) {
     );
 }
 
-/// One disk for all its places, shared memory of its own size; nothing of either is the node's.
-async fn fills(hostile: &SessionId, neighbour: &Neighbour, site: &Site) {
+/// One disk for all its places; nothing of it is the node's.
+pub(super) async fn fills_its_disk(hostile: &SessionId, neighbour: &Neighbour, site: &Site) {
     let before = held_by_node(site);
     let fill = async || {
         get(hostile, "/touch/tmp/fat").await;
@@ -291,6 +297,10 @@ async fn fills(hostile: &SessionId, neighbour: &Neighbour, site: &Site) {
     let declared: u32 = get(hostile, "/fill/data/fat").await.parse().unwrap();
     assert_eq!((more, declared), (0, 0));
     assert!(held_by_node(site) <= before + SLACK);
+}
+
+/// Shared memory of its own size.
+pub(super) async fn fills_its_memory(hostile: &SessionId, neighbour: &Neighbour) {
     let fill = async || {
         get(hostile, "/touch/dev/shm/fat").await;
         let shared: u32 = get(hostile, "/fill/dev/shm/fat").await.parse().unwrap();
@@ -301,7 +311,7 @@ async fn fills(hostile: &SessionId, neighbour: &Neighbour, site: &Site) {
 }
 
 /// The directory of its log, which is of a bounded size.
-async fn floods(hostile: &SessionId, neighbour: &Neighbour) -> PathBuf {
+pub(super) async fn floods(hostile: &SessionId, neighbour: &Neighbour) -> PathBuf {
     let flood = async || get(hostile, "/flood/24").await;
     neighbour.answers_during(flood).await;
     let log = docker(&["inspect", "-f", "{{.LogPath}}", &container(hostile)]).unwrap();
@@ -324,7 +334,7 @@ async fn multiplies(hostile: &SessionId, neighbour: &Neighbour) {
 }
 
 /// The address at which this node takes callers itself.
-fn direct(agent: &mut Agent) -> SocketAddr {
+pub(super) fn direct(agent: &mut Agent) -> SocketAddr {
     let told = agent.ready();
     told["direct"].as_str().unwrap().parse().unwrap()
 }
@@ -347,8 +357,10 @@ async fn a_hostile_job_is_bounded_and_its_neighbour_goes_on() {
     assert_ne!(processes(&id), []);
     assert_ne!(loops(&site), disks);
     is_locked_in(&hostile).await;
+    has_no_rights(&hostile).await;
     burns(&hostile, &neighbour).await;
-    fills(&hostile, &neighbour, &site).await;
+    fills_its_disk(&hostile, &neighbour, &site).await;
+    fills_its_memory(&hostile, &neighbour).await;
     let log = floods(&hostile, &neighbour).await;
     multiplies(&hostile, &neighbour).await;
     stopped(&mut edge, &hostile).await;

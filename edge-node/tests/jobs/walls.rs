@@ -2,7 +2,7 @@
 
 use super::NOTHING;
 use super::support;
-use nearlight_protocol::job::Egress;
+use nearlight_protocol::job::{ContainerRuntime, Egress};
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -81,9 +81,6 @@ pub(super) struct Beside {
     greeters: Vec<Child>,
 }
 
-const PUBLIC: &str = "203.0.113.2:7000";
-const PRIVATE: &str = "10.253.7.2:7000";
-
 impl Beside {
     /// With these networks, each with this host's address and its own, and with a server at each of these ports.
     pub(super) fn new(networks: &[(&str, &[&str])], ports: &[&str]) -> Self {
@@ -139,52 +136,58 @@ impl Drop for Beside {
     }
 }
 
-async fn with_egress(site: &Site, edge: &mut Attached, epoch: u64, egress: Egress) -> [String; 2] {
-    let mut spec = served();
-    spec.egress = egress;
-    let job = ready(site, edge, 0, epoch, spec).await;
-    let public = get(&job, &format!("/connect/{PUBLIC}")).await;
-    let private = get(&job, &format!("/connect/{PRIVATE}")).await;
-    // This host's own address in that network is no more reached than any other.
-    let host = get(&job, "/connect/203.0.113.1:22").await;
-    assert!(host.starts_with("failed"), "{host}");
-    stopped(edge, &job).await;
-    [public, private]
-}
+/// Two networks beside this host, one of public addresses and one of private ones: this host's address and another's in each.
+pub(super) type Networks = [[&'static str; 2]; 2];
 
-#[tokio::test]
-async fn a_job_reaches_what_its_spec_says_and_never_a_private_range() {
-    let Some(site) = site().await else { return };
-    let networks: [(&str, &[&str]); 2] = [
-        ("203.0.113.1", &["203.0.113.2"]),
-        ("10.253.7.1", &["10.253.7.2"]),
-    ];
-    let _beside = Beside::new(&networks, &["7000"]);
-    let _agent = site.agent();
-    let mut edge = site.broker.attach().await;
-    let allow = |entries: &[&str]| Egress {
-        allow: entries.iter().map(|e| (*e).to_owned()).collect(),
+/// Jobs behind a runtime reach what their specs say, and nothing private.
+pub(super) async fn reaches_what_its_spec_says(
+    (site, edge): (&Site, &mut Attached),
+    runtime: ContainerRuntime,
+    networks: Networks,
+) {
+    let of = |[near, far]: [&'static str; 2]| (near, [far]);
+    let [public, private] = networks.map(of);
+    let _beside = Beside::new(&[(public.0, &public.1), (private.0, &private.1)], &["7000"]);
+    let network = |address: &str| format!("{}.0/24", address.rsplit_once('.').unwrap().0);
+    let allow = |entries: &[String]| Egress {
+        allow: entries.to_vec(),
         internet: false,
     };
     let internet = Egress {
         allow: Vec::new(),
         internet: true,
     };
+    let both = [network(public.0), network(private.0)];
+    let elsewhere = ["198.51.100.0/24".to_owned()];
     let mut epoch = 0;
     for (egress, public_reached) in [
         (Egress::default(), false),
-        (allow(&["198.51.100.0/24"]), false),
-        (allow(&["203.0.113.0/24", "10.253.7.0/24"]), true),
+        (allow(&elsewhere), false),
+        (allow(&both), true),
         (internet, true),
     ] {
         epoch += 1;
-        let [public, private] = with_egress(&site, &mut edge, epoch, egress.clone()).await;
-        assert_eq!(
-            public == "connected hello",
-            public_reached,
-            "{egress:?}: {public}"
-        );
-        assert!(private.starts_with("failed"), "{egress:?}: {private}");
+        let mut spec = served();
+        (spec.egress, spec.place.runtime) = (egress.clone(), runtime);
+        let job = ready(site, edge, 0, epoch, spec).await;
+        let said = get(&job, &format!("/connect/{}:7000", public.1[0])).await;
+        let is_reached = said == "connected hello";
+        assert_eq!(is_reached, public_reached, "{egress:?}: {said}");
+        // This host's own address in that network is no more reached than any other.
+        for refused in [format!("{}:7000", private.1[0]), format!("{}:22", public.0)] {
+            let said = get(&job, &format!("/connect/{refused}")).await;
+            assert!(said.starts_with("failed"), "{egress:?}, {refused}: {said}");
+        }
+        stopped(edge, &job).await;
     }
-    assert_eq!(traces(&site), NOTHING);
+    assert_eq!(traces(site), NOTHING);
+}
+
+#[tokio::test]
+async fn a_job_reaches_what_its_spec_says_and_never_a_private_range() {
+    let Some(site) = site().await else { return };
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    let networks = [["203.0.113.1", "203.0.113.2"], ["10.253.7.1", "10.253.7.2"]];
+    reaches_what_its_spec_says((&site, &mut edge), ContainerRuntime::Runc, networks).await;
 }
