@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make gpu-check`: what a GPU of this machine can be used for, as JSON; 1 if something that could
-# work does not. Without an NVIDIA GPU it says so and succeeds. Starts nothing, changes nothing.
+# work does not. Without an NVIDIA GPU it says so and succeeds. Starts no role; what it starts on a GPU, containers
+# and as root a job of its own, is gone when it ends. Minutes: some seconds for each GPU and slice.
 # A second line is about proofs: GPU_CHECK_SEEDS (5) seeds on each GPU against the oracle, and what
 # each leg took beside one core. GPU_CHECK_ADAPTER=llvmpipe has Mesa's CPU play one.
 . "$(dirname "$0")/lib.sh"

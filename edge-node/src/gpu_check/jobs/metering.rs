@@ -79,7 +79,7 @@ async fn check(config: &Config, name: &'static str, gpu: &Gpu, all: &[Gpu]) -> V
             Some("scripts/images.sh jobs embeddings"),
         )];
     };
-    let mut site = match Site::open(config).await {
+    let mut site = match Box::pin(Site::open(config)).await {
         Ok(site) => site,
         Err(error) => {
             let detail = format!("this machine takes no jobs: {error:#}");

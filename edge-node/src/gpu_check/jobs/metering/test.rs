@@ -119,7 +119,7 @@ async fn a_job_of_the_check_runs_and_is_metered_as_any_and_nothing_of_it_is_left
         run.to_str().unwrap(),
     ];
     let config = Config::load(&Args::parse_from(line), &crate::preflight::host()).unwrap();
-    let mut site = Site::open(&config).await.unwrap();
+    let mut site = Box::pin(Site::open(&config)).await.unwrap();
     let node = site.node();
     let mut spec = JobSpec::of_image(IMAGE);
     spec.entrypoint = ["/bin/sh", "-c", "while :; do :; done"]
