@@ -145,7 +145,7 @@ def test_what_came_before_the_end_is_heard_after_it() -> None:
 
 def test_data_that_is_held_back_is_no_silence() -> None:
     async def asked(url: str) -> tuple[object, int]:
-        opened = await _opened(url, PROTOCOLS, None)
+        opened = await _opened(url, PROTOCOLS, None, None)
         plain = opened.transport.get_extra_info("socket")
         try:
             return opened.ping_interval, plain.getsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE)
@@ -238,6 +238,26 @@ def test_what_a_callback_raises_ends_the_command() -> None:
         assert over.wait(60)
 
 
+@pytest.mark.parametrize("timeout_s", [None, 600.0])
+def test_a_callback_that_times_out_is_no_command_that_does(timeout_s: float | None) -> None:
+    def stop(_stream: str, _piece: bytes) -> None:
+        raise TimeoutError("the disk is slow")
+
+    over = threading.Event()
+    with node(flood(over)) as url:
+        with pytest.raises(TimeoutError, match="the disk is slow"):
+            run(url, PROTOCOLS, None, stop, 1, timeout_s=timeout_s)
+        assert over.wait(60)
+
+
+def test_a_broker_that_hangs_takes_no_longer_than_its_caller_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearlight.command.OPEN_S", 600.0)
+    with sockets.create_server(("127.0.0.1", 0)) as hangs:
+        url = f"ws://127.0.0.1:{hangs.getsockname()[1]}/"
+        with pytest.raises(CommandTimeoutError, match=r"within 0\.2 s"):
+            run(url, PROTOCOLS, None, None, 1, timeout_s=0.2)
+
+
 def test_a_command_that_does_not_end_in_time_is_ended_whether_it_reads_or_not() -> None:
     overs: list[threading.Event] = []
     read_on = threading.Event()
@@ -254,7 +274,7 @@ def test_a_command_that_does_not_end_in_time_is_ended_whether_it_reads_or_not() 
 
     with node(command) as url:
         for stdin in (None, itertools.repeat(bytes(1 << 20))):
-            with pytest.raises(CommandTimeoutError, match=r"within 0\.2 s, and was ended"):
+            with pytest.raises(CommandTimeoutError, match=r"within 0\.2 s, and was told to"):
                 run(url, PROTOCOLS, stdin, None, 1, timeout_s=0.2)
         read_on.set()
         for over in overs:

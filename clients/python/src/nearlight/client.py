@@ -292,7 +292,8 @@ class Session:
         `stdin` is its input, or pieces of it as they come; an iterable is read by a thread of its own. With `tty` it has a
         terminal, of `size` columns and rows. `on_output` is called with `"stdout"` or `"stderr"` and bytes as they come, while
         the command waits; then they are not kept. Without it more than `output_bytes_max` end the command. What a callback
-        raises ends it, too, and so does `timeout_s`, with `CommandTimeoutError`. Needs `pip install 'nearlight[exec]'`.
+        raises ends it, too, and so does `timeout_s`, counted from when the broker has granted the command, with
+        `CommandTimeoutError`. Needs `pip install 'nearlight[exec]'`.
         """
         if tty and stdin is not None:
             raise ValueError(

@@ -45,6 +45,7 @@ MESSAGE_BYTES_MAX = 64 * 1024
 INPUT_BYTES = 16 * 1024
 # Messages that are read ahead.
 AHEAD_MAX = 4
+LATE = "the command did not end within {} s, and was told to"
 OPEN_S = 30.0
 CLOSE_S = 1.0
 # After so long a silence the system asks whether the other end is there, and then so often: a way that is gone is noticed.
@@ -118,20 +119,18 @@ def run(
     until = None if timeout_s is None else time.monotonic() + timeout_s
     with _Line() as line:
         try:
-            socket = line.call(_opened(url, protocols, tls))
+            socket = line.call(_opened(url, protocols, tls, until))
         except InvalidStatus as refusal:
             raise _refused(url, refusal.response.status_code, refusal.response.body) from refusal
         except (OSError, TimeoutError, InvalidHandshake) as error:
+            if until is not None and time.monotonic() >= until:
+                raise CommandTimeoutError(LATE.format(timeout_s)) from error
             raise UnreachableError(f"cannot open the command's WebSocket at {url}: {error}") from error
         if stdin is not None:
             # Nobody waits for it: what it reads may never end.
             threading.Thread(target=_send, args=(line, socket, stdin, failed), daemon=True).start()
         try:
-            return _heard(line, socket, on_output, output_bytes_max, until)
-        except asyncio.TimeoutError:
-            raise CommandTimeoutError(
-                f"the command did not end within {timeout_s} s, and was ended"
-            ) from None
+            return _heard(line, socket, on_output, output_bytes_max, until, timeout_s)
         except (CommandError, WebSocketException) as error:
             if failed:
                 raise failed[0] from None
@@ -142,7 +141,7 @@ def run(
             line.call(_close(socket))
 
 
-async def _opened(url: str, protocols: list[str], tls: ssl.SSLContext | None) -> Any:
+async def _opened(url: str, protocols: list[str], tls: ssl.SSLContext | None, until: float | None) -> Any:
     from websockets.asyncio.client import connect
     from websockets.typing import Subprotocol
 
@@ -156,7 +155,7 @@ async def _opened(url: str, protocols: list[str], tls: ssl.SSLContext | None) ->
         url,
         subprotocols=[Subprotocol(of) for of in protocols],
         ssl=tls if url.startswith("wss:") else None,
-        open_timeout=OPEN_S,
+        open_timeout=OPEN_S if until is None else min(OPEN_S, _left_s(until)),
         close_timeout=CLOSE_S,
         # What is held back has no answer to a ping in it; the broker pings.
         ping_interval=None,
@@ -181,13 +180,21 @@ async def _close(socket: Any) -> None:
         socket.transport.abort()
 
 
+def _left_s(until: float) -> float:
+    return max(0.0, until - time.monotonic())
+
+
 async def _next(socket: Any, until: float | None) -> Any:
-    left_s = None if until is None else max(0.0, until - time.monotonic())
-    return await asyncio.wait_for(socket.recv(), left_s)
+    return await asyncio.wait_for(socket.recv(), None if until is None else _left_s(until))
 
 
 def _heard(
-    line: _Line, socket: Any, on_output: OnOutput | None, output_bytes_max: int, until: float | None
+    line: _Line,
+    socket: Any,
+    on_output: OnOutput | None,
+    output_bytes_max: int,
+    until: float | None,
+    timeout_s: float | None,
 ) -> Ran:
     from websockets.exceptions import ConnectionClosedOK
 
@@ -195,6 +202,9 @@ def _heard(
     while True:
         try:
             message = line.call(_next(socket, until))
+        except asyncio.TimeoutError:
+            # Of this alone: what a callback raises is its caller's, whatever it is.
+            raise CommandTimeoutError(LATE.format(timeout_s)) from None
         except ConnectionClosedOK as closed:
             raise CommandError("the way to the command broke off, which ended it") from closed
         kind, rest = (message[0], message[1:]) if isinstance(message, bytes) and message else (None, b"")

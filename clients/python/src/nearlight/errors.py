@@ -71,4 +71,4 @@ class CommandError(NearlightError):
 
 
 class CommandTimeoutError(CommandError, TimeoutError):
-    """A command did not end in the time that its caller gave it, and was ended."""
+    """A command did not end in the time that its caller gave it, and was told to."""
