@@ -62,7 +62,8 @@ impl Interrupts {
     pub(super) fn watch(broker: &Broker, asked: &Arc<Asked>) -> Result<Self, ClientError> {
         let client = Client::new(broker)?;
         let wait = Arc::new(Mutex::new(Wait::Asking(Arc::clone(asked))));
-        let ignored = ignored_signals();
+        // `nohup` and shells' `&` have it so; one that waits would get them all the same.
+        let ignored = mask_of("SigIgn:");
         let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
         let signals: SigSet = all
             .into_iter()
@@ -108,7 +109,7 @@ impl Left {
                 asked.key
             ),
             Wait::For(id) => running(id),
-            Wait::Over => "nothing runs".to_owned(),
+            Wait::Over => "the job is as it was".to_owned(),
         })))
     }
 
@@ -125,8 +126,14 @@ impl Left {
             .iter()
             .filter(|&one| one != Signal::SIGHUP)
             .collect();
-        let (left, first) = (self.clone(), Instant::now());
+        // These came while nobody could read of the first one, however long that was.
+        let pending = mask_of("ShdPnd:");
+        for one in again.iter().filter(|&one| is_in(pending, one)) {
+            let _ = SigSet::from(one).wait();
+        }
+        let left = self.clone();
         std::thread::spawn(move || {
+            let first = Instant::now();
             while again.wait().is_ok() {
                 if first.elapsed() < AT_ONCE {
                     continue;
@@ -145,10 +152,10 @@ fn running(id: &str) -> String {
     format!("{id} may still run: end it with nearlight session stop {id}")
 }
 
-/// What this program was started to ignore, as `nohup` and shells' `&` have it: one that waits would get it all the same.
-fn ignored_signals() -> u64 {
+/// A set of signals that `/proc` shows of this program: what it was started to ignore, or what nobody has taken yet.
+fn mask_of(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = status.lines().find_map(|line| line.strip_prefix(name));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .unwrap_or(0)
 }
