@@ -353,7 +353,9 @@ pub(crate) fn describe(state: &SessionState) -> String {
 /// What a session waits for, after its place in the queue.
 const fn lack(what: WaitsFor) -> &'static str {
     match what {
-        WaitsFor::Node => ", no attached node can run it; `nearlight session explain` says why",
+        WaitsFor::Node => {
+            ", nothing that is attached can run it; `nearlight session explain` says why"
+        }
         WaitsFor::Slot => ", every slot is taken",
         WaitsFor::Cpu => ", no node with enough CPU free",
         WaitsFor::Memory => ", no node with enough memory free",

@@ -87,12 +87,15 @@ impl Placement {
     }
 }
 
-/// What a cluster waits for: slots, where some node has room for one of it, and a larger site where none ever has room for all.
+/// What a cluster waits for: a larger site where none ever has room for all, however busy it is now; else slots, where some
+/// node has room for one of it.
 fn waits_for(lack_of: &TooFew) -> WaitsFor {
-    match lack_of.best {
-        0 => lack(lack_of.rejection.nearest()),
-        _ if lack_of.most < lack_of.replicas => WaitsFor::Node,
-        _ => WaitsFor::Slot,
+    if lack_of.most < lack_of.replicas {
+        WaitsFor::Node
+    } else if lack_of.best == 0 {
+        lack(lack_of.rejection.nearest())
+    } else {
+        WaitsFor::Slot
     }
 }
 

@@ -240,7 +240,7 @@ pub enum SessionState {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitsFor {
-    /// A node that can run it and is attached.
+    /// A node that can run it and is attached; of a cluster, a site that has room for all of it when nothing else runs there.
     Node,
     /// A free slot.
     Slot,

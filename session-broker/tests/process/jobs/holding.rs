@@ -109,3 +109,17 @@ async fn who_wants_what_no_node_has_is_told_what_there_is_and_no_time() {
     let shown = client.get(&format!("/v1/sessions/{gang}")).await.json();
     assert_eq!(shown["state"]["waits_for"], "node");
 }
+
+#[tokio::test]
+async fn a_cluster_that_no_site_is_large_enough_for_waits_for_one_on_a_busy_site_too() {
+    let rig = Rig::start().await;
+    let mut edge = edge(&rig, 2).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    for _ in 0..2 {
+        started(&client, &mut edge, &lasting(36_000)).await;
+    }
+    let gang = id(&ask(&client, &cluster(3, &json!({}))).await);
+    waits(&client, &gang, 0).await;
+    let shown = client.get(&format!("/v1/sessions/{gang}")).await.json();
+    assert_eq!(shown["state"]["waits_for"], "node", "{shown}");
+}
