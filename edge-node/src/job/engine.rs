@@ -278,6 +278,11 @@ impl Engine {
 
     /// Kills what still runs of a container, and removes it with its volumes.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), RuntimeError> {
+        self.remove_known(name).await.map(drop)
+    }
+
+    /// The same; whether the container was there.
+    async fn remove_known(&self, name: &str) -> Result<bool, RuntimeError> {
         let options = RemoveContainerOptionsBuilder::new()
             .force(true)
             .v(true)
@@ -285,8 +290,8 @@ impl Engine {
         let remove = self.client.remove_container(name, Some(options));
         match bounded("remove the container", remove).await {
             // While somebody else is removing it (409), it is there.
-            Err(error) if status_of(&error) == Some(404) => Ok(()),
-            other => other,
+            Err(error) if status_of(&error) == Some(404) => Ok(false),
+            other => other.map(|()| true),
         }
     }
 

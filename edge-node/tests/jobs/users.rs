@@ -13,11 +13,15 @@ fn way(site: &mut Site) -> Way {
     way
 }
 
-/// A job of an image that has a user of its own, and declares a volume.
-fn of_a_user() -> JobSpec {
+/// A job of an image that has this user, and declares a volume.
+fn of_user(user: &str) -> JobSpec {
     let mut spec = served();
-    spec.image = image(Some("worker"));
+    spec.image = image(Some(user));
     spec
+}
+
+fn of_a_user() -> JobSpec {
+    of_user("worker")
 }
 
 #[tokio::test]
@@ -63,6 +67,35 @@ async fn an_image_is_looked_into_once_and_not_at_every_start() {
         "{status}"
     );
     assert!(get(&second, "/env").await.contains("HOME=/home/worker\n"));
+    stopped(&mut edge, &second).await;
+    assert_eq!(traces(&site), NOTHING);
+}
+
+#[tokio::test]
+async fn an_image_whose_container_was_pruned_while_it_was_looked_into_is_not_taken_for_one_without_users()
+ {
+    let Some(mut site) = site().await else { return };
+    let way = way(&mut site);
+    let _agent = site.agent();
+    let mut edge = site.broker.attach().await;
+    way.hang_at("/archive?");
+    // A number stands for itself where no /etc/passwd says its group and home.
+    let first = started(&site, &mut edge, 0, 1, of_user("1234")).await;
+    let look = format!("{}-look", container(&first));
+    until("its image is looked into", || {
+        docker(&["inspect", &look]).is_some()
+    })
+    .await;
+    docker(&["rm", &look]).unwrap();
+    way.reopen();
+    assert_eq!(edge.end_of(&first).await, EndReason::RuntimeFailed);
+
+    let second = ready(&site, &mut edge, 0, 2, of_user("1234")).await;
+    let status = get(&second, "/read/proc/self/status").await;
+    assert!(
+        status.contains("Uid:\t1234\t") && status.contains("Gid:\t1235\t"),
+        "{status}"
+    );
     stopped(&mut edge, &second).await;
     assert_eq!(traces(&site), NOTHING);
 }
