@@ -105,11 +105,17 @@ impl Of {
         let view = cluster.view.borrow();
         match self.replica {
             None | Some(0) => Ok(view.id.clone()),
+            // All of it is over, and says so.
+            Some(_) if matches!(view.state, SessionState::Ended { .. }) => Ok(view.id.clone()),
             Some(replica) => {
                 let mut members = view.members.iter();
                 let found = members.find(|member| member.replica == replica);
                 let found = found.map(|member| member.session.clone());
-                found.ok_or_else(|| no_such_replica(view.members.len().max(1)))
+                found.ok_or_else(|| match replica < cluster.replicas {
+                    // One that waits has none yet.
+                    true => not_ready("not placed"),
+                    false => no_such_replica(cluster.replicas),
+                })
             }
         }
     }
@@ -144,19 +150,14 @@ impl Api {
     fn place_inside(&self, id: &SessionId) -> Result<Place, Refusal> {
         let endpoint = self.sessions.endpoint_of(id);
         let endpoint = endpoint.ok_or_else(|| not_found("session"))?;
-        let waits = |how: &str| {
-            let detail =
-                format!("The job is {how}. Its session's events say when it has a container.");
-            ProblemResponse::new(ProblemType::JobNotReady, detail).retry_after_s(START_RETRY_S)
-        };
         match &endpoint.state {
             SessionState::Starting { .. }
             | SessionState::Ready
             | SessionState::Playing
             | SessionState::Detached
             | SessionState::Ending { .. } => endpoint.place.ok_or_else(node_unreachable),
-            SessionState::Queued { .. } => Err(waits("queued")),
-            SessionState::Placing => Err(waits("being placed")),
+            SessionState::Queued { .. } => Err(not_ready("queued")),
+            SessionState::Placing => Err(not_ready("being placed")),
             SessionState::Ended { detail, .. } => {
                 let detail = format!(
                     "The job is over, and its container with what was in it is gone, but for its log: {detail} \
@@ -210,6 +211,11 @@ fn check_job(session: &ShownSession) -> Result<(), Refusal> {
         SessionKind::Job => Ok(()),
         SessionKind::App => Err(no_job()),
     }
+}
+
+fn not_ready(how: &str) -> Refusal {
+    let detail = format!("The job is {how}. Its session's events say when it has a container.");
+    ProblemResponse::new(ProblemType::JobNotReady, detail).retry_after_s(START_RETRY_S)
 }
 
 fn no_job() -> Refusal {

@@ -30,7 +30,7 @@ pub(super) fn not_found(what: &str) -> Refusal {
     ProblemResponse::new(ProblemType::NotFound, format!("There is no such {what}."))
 }
 
-pub(super) fn no_such_replica(replicas: usize) -> Refusal {
+pub(super) fn no_such_replica(replicas: u32) -> Refusal {
     let has = match replicas {
         1 => "The job is one container: leave `replica` out.".to_owned(),
         more => format!("The job has {more} replicas, from 0 to {}.", more - 1),

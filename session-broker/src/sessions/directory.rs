@@ -48,6 +48,8 @@ pub(crate) struct ShownSession {
     pub(crate) claim: watch::Receiver<Option<Claim>>,
     /// What it listens on, if it is a job.
     pub(crate) ports: Arc<[Port]>,
+    /// How many containers its job has, placed or not.
+    pub(crate) replicas: u32,
     /// What came of the last attempt to place it.
     pub(crate) placement: watch::Receiver<Placement>,
     /// Whether it is a replica of a cluster beside the first: it is in no list.

@@ -122,6 +122,10 @@ impl Entry {
                 .work
                 .job()
                 .map_or_else(Arc::default, |spec| spec.ports.as_slice().into()),
+            replicas: match self.row.work.job() {
+                Some(spec) if !self.row.is_member() => spec.replicas(),
+                Some(_) | None => 1,
+            },
             placement: self.placement_shown.subscribe(),
             is_member: self.row.is_member(),
             is_probe: self.row.wish.probed.is_some(),

@@ -111,6 +111,34 @@ async fn who_wants_what_no_node_has_is_told_what_there_is_and_no_time() {
 }
 
 #[tokio::test]
+async fn who_works_in_a_cluster_that_waits_is_told_so_and_how_many_replicas_there_will_be() {
+    let rig = Rig::start().await;
+    let _edge = edge(&rig, 2).await;
+    let (_, _, client) = tenant(&rig, "a").await;
+    let gang = id(&ask(&client, &cluster(3, &json!({}))).await);
+    waits(&client, &gang, 2).await;
+    let exec = async |replica: u32| {
+        let path = format!("/v1/sessions/{gang}/exec?replica={replica}");
+        let order = json!({ "command": ["true"] });
+        client.post_json(&path, &order).await
+    };
+    for replica in 0..3 {
+        exec(replica).await.refused(503, "job-not-ready");
+    }
+    let none = exec(3).await;
+    none.refused(404, "not-found");
+    assert!(
+        none.at("/detail").contains("has 3 replicas, from 0 to 2"),
+        "{none:?}"
+    );
+    assert_eq!(
+        client.delete(&format!("/v1/sessions/{gang}")).await.status,
+        202
+    );
+    exec(2).await.refused(410, "session-ended");
+}
+
+#[tokio::test]
 async fn a_cluster_that_no_site_is_large_enough_for_waits_for_one_on_a_busy_site_too() {
     let rig = Rig::start().await;
     let mut edge = edge(&rig, 2).await;
