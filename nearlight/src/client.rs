@@ -86,6 +86,11 @@ impl ClientError {
         matches!(self, Self::Problem(problem) if problem.status == 429)
     }
 
+    /// Whether the broker knows nothing of what was asked for.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.status == 404)
+    }
+
     /// Whether what was asked for may have been done all the same.
     pub(crate) fn leaves_open(&self) -> bool {
         match self {

@@ -3,7 +3,7 @@
 use crate::apps::FileError;
 use crate::cli::{Broker, Play, SessionCommand};
 use crate::client::{Client, ClientError};
-use crate::explain::explain;
+use crate::explain::{explain, over};
 use crate::inside::{self, InsideError};
 use crate::job::{self, JobError};
 use crate::join::JoinError;
@@ -215,10 +215,19 @@ pub fn session(command: &SessionCommand, broker: &Broker) -> Result<(), CommandE
             inside::exec(args, broker)?;
         }
         SessionCommand::Explain { session } => {
-            let path = format!("/v1/sessions/{session}/placement");
-            let placement: Placement = client.get(&path)?;
-            let shown: Session = client.get(&format!("/v1/sessions/{session}"))?;
-            show(broker, &placement, || explain(&shown.state, &placement));
+            let path = format!("/v1/sessions/{session}");
+            let placement: Result<Placement, _> = client.get(&format!("{path}/placement"));
+            if broker.json {
+                terminal::json(&placement?);
+                return Ok(());
+            }
+            let shown: Session = client.get(&path)?;
+            let words = match placement {
+                // It is forgotten sooner than the session.
+                Err(error) if error.is_not_found() => over(&shown.state).ok_or(error)?,
+                placement => explain(&shown.state, &placement?),
+            };
+            terminal::text(&words);
         }
     }
     Ok(())

@@ -7,22 +7,27 @@ use nearlight_protocol::region::RttFrom;
 
 /// Why a session has ended, if it has, and what came of the last attempt to place it.
 pub(crate) fn explain(state: &SessionState, placement: &Placement) -> String {
+    let placed = placed(placement);
+    let Some(over) = over(state) else {
+        return placed;
+    };
+    match placed.strip_prefix("it waits: ") {
+        Some(rest) => format!("{over}it waited: {rest}"),
+        None => over + &placed,
+    }
+}
+
+/// Why a session has ended, if it has.
+pub(crate) fn over(state: &SessionState) -> Option<String> {
     match state {
-        SessionState::Ended { detail, .. } => {
-            let placed = placed(placement);
-            let placed = match placed.strip_prefix("it waits: ") {
-                Some(rest) => format!("it waited: {rest}"),
-                None => placed,
-            };
-            format!("it is over: {detail}\n{placed}")
-        }
+        SessionState::Ended { detail, .. } => Some(format!("it is over: {detail}\n")),
         SessionState::Queued { .. }
         | SessionState::Placing
         | SessionState::Starting { .. }
         | SessionState::Ready
         | SessionState::Playing
         | SessionState::Detached
-        | SessionState::Ending { .. } => placed(placement),
+        | SessionState::Ending { .. } => None,
     }
 }
 

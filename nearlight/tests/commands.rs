@@ -98,3 +98,45 @@ fn a_session_is_asked_for_again_with_the_key_of_before() {
     assert_eq!(keys.len(), 2, "{keys:?}");
     assert_eq!(keys[0], keys[1]);
 }
+
+#[test]
+fn a_session_whose_placement_is_forgotten_is_explained_by_its_end() {
+    let home = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let id = "ses_01kbxs1v9rf8mb0rn5d8d0h4zt";
+    let session = format!(
+        r#"{{"id":"{id}","kind":"job","title":"a","state":{{"phase":"ended","reason":"job-failed","detail":"It failed."}},"node":null,"owned":true,"created_at":1,"ends_at":null,"play_path":"/"}}"#
+    );
+    let forgotten = r#"{"type":"https://nearlight.dev/problems/not-found","name":"not-found","title":"No","status":404,"detail":"There is no such session.","instance":"req_1"}"#;
+    std::thread::spawn(move || {
+        while let Ok((mut connection, _)) = listener.accept() {
+            let mut lines = BufReader::new(&connection).lines();
+            let asked = lines.next().unwrap().unwrap();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            drop(lines);
+            let (status, kind, body) = match asked.contains("/placement ") {
+                true => ("404 Not Found", "application/problem+json", forgotten),
+                false => ("200 OK", "application/json", &session[..]),
+            };
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close");
+            let _ = write!(
+                connection,
+                "{head}\r\ncontent-length: {length}\r\n\r\n{body}"
+            );
+        }
+    });
+    let explain = |json: &[&str]| {
+        let mut command = nearlight(&home);
+        command.args(["session", "explain", "--token", "nlk_x", "--url", &url, id]);
+        command.args(json).output().unwrap()
+    };
+    let told = explain(&[]);
+    assert!(told.status.success(), "{told:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&told.stdout),
+        "it is over: It failed.\n"
+    );
+    assert_eq!(explain(&["--json"]).status.code(), Some(4));
+}
