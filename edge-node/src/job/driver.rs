@@ -388,6 +388,7 @@ impl Driver {
             Effect::StartContainer => self.spawn_start(),
             Effect::ArmStartTimeout => {
                 self.period += 1;
+                self.why_not_healthy.clear();
                 let period = self.period;
                 let start_s = self.record.spec.time.start_s;
                 self.spawn_timer(

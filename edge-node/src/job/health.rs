@@ -30,13 +30,14 @@ enum CheckError {
 pub(crate) async fn healthy(container: Ipv4Addr, ports: &[Port], why_not: &WhyNot) {
     let mut pauses = pauses();
     for port in ports {
-        why_not.is(String::new());
+        why_not.clear();
         while let Err(error) = check(container, port).await {
             tracing::debug!(port = port.name, %error, "not healthy yet");
             why_not.is(format!("port {} is not healthy: {error}", port.name));
             tokio::time::sleep(pauses.next().unwrap_or(HEALTH_POLL)).await;
         }
     }
+    why_not.clear();
 }
 
 /// Why a job that is waited for is not healthy, as its last check said.
@@ -47,6 +48,11 @@ impl WhyNot {
     /// What it said; nothing where no check has failed.
     pub(crate) fn words(&self) -> String {
         self.locked().clone()
+    }
+
+    /// Nothing of before is a reason any more.
+    pub(crate) fn clear(&self) {
+        self.is(String::new());
     }
 
     fn is(&self, words: String) {
@@ -213,10 +219,7 @@ mod test {
         let port = server(vec![bad, b"what?\n", ok, bad, ok, bad, bad]).await;
         let why_not = WhyNot::default();
         healthy(Ipv4Addr::LOCALHOST, std::slice::from_ref(&port), &why_not).await;
-        assert_eq!(
-            why_not.words(),
-            "port api is not healthy: the answer is no HTTP"
-        );
+        assert_eq!(why_not.words(), "", "no reason of a later run");
         let how = unhealthy(Ipv4Addr::LOCALHOST, std::slice::from_ref(&port)).await;
         assert_eq!(how, "port api failed 2 checks in a row: status 500");
         let how = unhealthy(Ipv4Addr::LOCALHOST, &[port]).await;
