@@ -409,23 +409,54 @@ mod test {
         }
     }
 
+    fn vllm() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/jobs/vllm")
+    }
+
+    fn by_digest(model: &Path) -> std::process::Output {
+        let mut script = std::process::Command::new(vllm().join("by-digest.sh"));
+        let url = "https://models.example/qwen";
+        script.args([model.as_os_str(), url.as_ref()]);
+        script.output().unwrap()
+    }
+
+    #[test]
+    fn weights_that_are_links_of_a_hubs_cache_are_assets_and_what_cannot_be_one_is_no_job() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = dir.path().join("snapshot");
+        std::fs::create_dir_all(model.join(".cache/download")).unwrap();
+        std::fs::write(model.join(".cache/download/a.metadata"), "b").unwrap();
+        let none = by_digest(&model);
+        assert_eq!(none.status.code(), Some(1), "{none:?}");
+        let link = |to: &str, name: &str| {
+            std::os::unix::fs::symlink(dir.path().join(to), model.join(name)).unwrap();
+        };
+        std::fs::write(dir.path().join("blob"), "abc").unwrap();
+        link("blob", "config.json");
+        let (_dir, path) = file(&String::from_utf8(by_digest(&model).stdout).unwrap());
+        let [config] = &read(&path).unwrap().spec.assets[..] else {
+            panic!("{path:?}")
+        };
+        assert_eq!(config.path, "/models/model/config.json");
+        assert!(config.digest.contains("ba7816bf"), "{config:?}");
+        for (to, name) in [("gone", "weights.bin"), ("blob", "a b#.json")] {
+            link(to, name);
+            let made = by_digest(&model);
+            assert!(!made.status.success() && made.stdout.is_empty(), "{made:?}");
+            std::fs::remove_file(model.join(name)).unwrap();
+        }
+    }
+
     #[test]
     fn the_weights_of_vllm_are_assets_where_somebody_has_read_their_digests() {
         let model = tempfile::tempdir().unwrap();
         std::fs::write(model.path().join("config.json"), "abc").unwrap();
         std::fs::write(model.path().join("model.safetensors"), vec![0; 2 << 20]).unwrap();
-        let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/jobs/vllm");
-        let made = std::process::Command::new(recipe.join("by-digest.sh"))
-            .args([
-                model.path().to_str().unwrap(),
-                "https://models.example/qwen",
-            ])
-            .output()
-            .unwrap();
+        let made = by_digest(model.path());
         assert!(made.status.success(), "{made:?}");
         let (_dir, path) = file(&String::from_utf8(made.stdout).unwrap());
         let with_assets = read(&path).unwrap().spec;
-        let of_hub = read(&recipe.join("job.toml")).unwrap().spec;
+        let of_hub = read(&vllm().join("job.toml")).unwrap().spec;
         assert_eq!(with_assets.volumes, []);
         assert!(with_assets.egress.allow.is_empty());
         assert_eq!(with_assets.resources, of_hub.resources);
