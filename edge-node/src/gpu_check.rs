@@ -27,28 +27,37 @@ pub use report::{Check, Encoder, Gpu, Report, Verdict};
 use crate::config::Config;
 use crate::preflight;
 use std::path::Path;
+use tokio_util::sync::CancellationToken;
 
-/// Looks at everything.
-pub async fn run(config: &Config) -> Report {
+/// Looks at everything; `None` once `stop` is cancelled. What was begun is brought to its end then, so that no container
+/// stays.
+pub async fn run(config: &Config, stop: &CancellationToken) -> Option<Report> {
     let facts = match host::look(Path::new("/sys"), host::ask_nvml) {
         Ok(facts) => facts,
-        Err(host::NoGpu::None(why)) => return Report::skipped(why),
+        Err(host::NoGpu::None(why)) => return Some(Report::skipped(why)),
         Err(host::NoGpu::Hidden(check)) => {
             let mut report = Report::default();
             report.checks.push(check);
-            return report.judged();
+            return Some(report.judged());
         }
     };
     let mut checks = host::checks(&facts);
-    checks.extend(Box::pin(jobs::checks(config)).await);
+    checks.extend(Box::pin(jobs::checks(config, stop)).await);
+    if stop.is_cancelled() {
+        return None;
+    }
     let mut encoders = Vec::new();
     match preflight::check(config) {
         Ok(()) => {
             checks.extend(container::checks(&facts.for_apps(), &config.run).await);
-            checks.extend(compositor::checks(config, &facts).await);
-            let (tried, verdicts) = try_encoders(config, &facts).await;
-            encoders = tried;
-            checks.extend(verdicts);
+            if !stop.is_cancelled() {
+                checks.extend(compositor::checks(config, &facts).await);
+            }
+            if !stop.is_cancelled() {
+                let (tried, verdicts) = try_encoders(config, &facts).await;
+                encoders = tried;
+                checks.extend(verdicts);
+            }
             preflight::remove_run(&config.run);
         }
         Err(error) => {
@@ -66,7 +75,7 @@ pub async fn run(config: &Config) -> Report {
         encoders,
         ..Report::default()
     };
-    report.judged()
+    (!stop.is_cancelled()).then(|| report.judged())
 }
 
 async fn try_encoders(config: &Config, facts: &host::Facts) -> (Vec<Encoder>, Vec<Check>) {

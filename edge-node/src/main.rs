@@ -8,7 +8,10 @@ use edge_node::node::Node;
 use nearlight_kit::shutdown::{Drained, Shutdown};
 use std::io::Write;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
+/// `--gpu-check` was told to stop, as shells have it of a program that SIGINT ended.
+const EXIT_STOPPED: u8 = 130;
 /// The command line or the configuration is wrong (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
 
@@ -40,7 +43,19 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn check_gpu(config: &Config) -> ExitCode {
-    let report = edge_node::gpu_check::run(config).await;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals();
+    let stop = shutdown.token();
+    let closed = signal(SignalKind::hangup()).map(|mut closed| {
+        let stop = stop.clone();
+        shutdown.spawn(async move { closed.recv().await.map(|()| stop.cancel()) })
+    });
+    if let Err(error) = closed {
+        tracing::warn!(%error, "a terminal that is closed ends the check at once");
+    }
+    let Some(report) = Box::pin(edge_node::gpu_check::run(config, &stop)).await else {
+        return ExitCode::from(EXIT_STOPPED);
+    };
     print(&serde_json::json!(report));
     if report.passed {
         ExitCode::SUCCESS

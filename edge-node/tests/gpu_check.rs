@@ -2,11 +2,14 @@
 //! goes with it, with a GPU and without.
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 #[test]
 fn the_report_is_json_and_the_status_goes_with_it() {
@@ -89,23 +92,28 @@ fn driver(dir: &Path, slice_mib: u32) {
     fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// The check on the driver that is there.
+fn command(dir: &Path) -> Command {
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_edge-node"));
+    command
+        .arg("--gpu-check")
+        .arg("--data")
+        .arg(dir.join("data"))
+        .arg("--run")
+        .arg(dir.join("run"))
+        // What games need is looked at no further.
+        .args(["--worker", "/nonexistent"])
+        .env("LD_LIBRARY_PATH", dir)
+        .env("PATH", format!("{}:{path}", dir.display()));
+    command
+}
+
 /// The checks on this driver, by name.
 fn checked(slice_mib: u32) -> Vec<Value> {
     let dir = tempfile::tempdir().unwrap();
     driver(dir.path(), slice_mib);
-    let path = std::env::var("PATH").unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_edge-node"))
-        .arg("--gpu-check")
-        .arg("--data")
-        .arg(dir.path().join("data"))
-        .arg("--run")
-        .arg(dir.path().join("run"))
-        // What games need is looked at no further.
-        .args(["--worker", "/nonexistent"])
-        .env("LD_LIBRARY_PATH", dir.path())
-        .env("PATH", format!("{}:{path}", dir.path().display()))
-        .output()
-        .unwrap();
+    let output = command(dir.path()).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(
         !output.status.success() && report["skipped"].is_null(),
@@ -149,6 +157,28 @@ fn gpus_of_a_driver_that_is_played_are_as_its_tool_says_and_no_job_gets_any() {
     let was_run =
         detail.starts_with("the job ended with RuntimeFailed: the container engine refused");
     assert!(metering["verdict"] == "skip" || was_run, "{metering}");
+}
+
+/// A Ctrl-C, a `timeout`, a terminal that is closed. What was begun is brought to its end: containers, a job.
+#[test]
+fn a_check_that_is_told_to_stop_ends_what_it_began_and_says_nothing() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let dir = tempfile::tempdir().unwrap();
+        driver(dir.path(), 16_384);
+        let script = "#!/bin/sh\ncd \"${0%/*}\" || exit\n: > asked\nuntil [ -e go ]; do sleep 0.1; done\nexit 1\n";
+        fs::write(dir.path().join("nvidia-smi"), script).unwrap();
+        let mut child = command(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
+        while !dir.path().join("asked").exists() {
+            assert!(child.try_wait().unwrap().is_none(), "{signal}: it is over");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        fs::write(dir.path().join("go"), "").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{signal}: {output:?}");
+        assert_eq!(output.stdout, b"", "{signal}");
+        assert!(!dir.path().join("run").exists(), "it leaves nothing behind");
+    }
 }
 
 #[test]

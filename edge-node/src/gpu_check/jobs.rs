@@ -12,12 +12,13 @@ mod smi;
 use super::report::Check;
 use crate::config::Config;
 use crate::gpu;
+use tokio_util::sync::CancellationToken;
 
 const TOOLKIT: &str = "Install the NVIDIA Container Toolkit and let it describe the GPUs: nvidia-ctk cdi generate \
     --output=/etc/cdi/nvidia.yaml; `nearlight doctor` says what is stale.";
 
-/// Looks at all of it.
-pub(super) async fn checks(config: &Config) -> Vec<Check> {
+/// Looks at all of it, until `stop` is cancelled.
+pub(super) async fn checks(config: &Config, stop: &CancellationToken) -> Vec<Check> {
     let gpus = gpu::all_as_for_jobs();
     let uuids: Vec<String> = gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
     let offered = uuids.clone();
@@ -30,7 +31,7 @@ pub(super) async fn checks(config: &Config) -> Vec<Check> {
     if gpus.is_empty() {
         return all;
     }
-    all.push(own::check(&uuids).await);
-    all.extend(Box::pin(metering::checks(config, &gpus)).await);
+    all.push(own::check(&uuids, stop).await);
+    all.extend(Box::pin(metering::checks(config, &gpus, stop)).await);
     all
 }

@@ -17,6 +17,7 @@ use nearlight_protocol::job::{GpuNeed, JobSpec};
 use std::fs;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// The images of recipes that have Python, by which the driver's library is called.
 const IMAGES: [&str; 3] = [
@@ -50,14 +51,14 @@ const LOAD_WITHIN: Duration = Duration::from_secs(60);
 const LOOKED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Of the first GPU that is whole, and of the first slice.
-pub(super) async fn checks(config: &Config, gpus: &[Gpu]) -> Vec<Check> {
+pub(super) async fn checks(config: &Config, gpus: &[Gpu], stop: &CancellationToken) -> Vec<Check> {
     let whole = gpus.iter().find(|gpu| gpu.slice_of.is_none());
     let slice = gpus.iter().find(|gpu| gpu.slice_of.is_some());
     let was_there = config.run.exists();
     let mut all = Vec::new();
     for (name, gpu) in [("jobs-metering", whole), ("jobs-metering-slice", slice)] {
-        if let Some(gpu) = gpu {
-            all.extend(Box::pin(check(config, name, gpu, gpus)).await);
+        if let Some(gpu) = gpu.filter(|_| !stop.is_cancelled()) {
+            all.extend(Box::pin(check((config, stop), name, gpu, gpus)).await);
         }
     }
     if !was_there {
@@ -67,7 +68,12 @@ pub(super) async fn checks(config: &Config, gpus: &[Gpu]) -> Vec<Check> {
     all
 }
 
-async fn check(config: &Config, name: &'static str, gpu: &Gpu, all: &[Gpu]) -> Vec<Check> {
+async fn check(
+    (config, stop): (&Config, &CancellationToken),
+    name: &'static str,
+    gpu: &Gpu,
+    all: &[Gpu],
+) -> Vec<Check> {
     if !nix::unistd::geteuid().is_root() {
         return vec![Check::skip(name, "jobs need root", Some("Run it as root."))];
     }
@@ -79,7 +85,7 @@ async fn check(config: &Config, name: &'static str, gpu: &Gpu, all: &[Gpu]) -> V
             Some("scripts/images.sh jobs embeddings"),
         )];
     };
-    let mut site = match Box::pin(Site::open(config)).await {
+    let mut site = match Box::pin(Site::open(config, stop)).await {
         Ok(site) => site,
         Err(error) => {
             let detail = format!("this machine takes no jobs: {error:#}");

@@ -8,6 +8,7 @@ use crate::job::devices;
 use crate::job::engine::Engine;
 use bollard::models::{ContainerCreateBody, DeviceRequest, HostConfig};
 use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "jobs-container";
 /// What every built-in game stands on; the toolkit brings nvidia-smi into it.
@@ -36,7 +37,7 @@ struct Look {
     outcome: Outcome,
 }
 
-pub(super) async fn check(uuids: &[String]) -> Check {
+pub(super) async fn check(uuids: &[String], stop: &CancellationToken) -> Check {
     let node = nearlight_kit::ids::node();
     let engine = match Engine::open(&node).await {
         Ok(engine) => engine,
@@ -56,6 +57,9 @@ pub(super) async fn check(uuids: &[String]) -> Check {
     for uuid in uuids {
         let ways = devices::ways(std::slice::from_ref(uuid), None, &dirs);
         for (at, request) in ways.into_iter().enumerate() {
+            if stop.is_cancelled() {
+                break;
+            }
             looks.push(Look {
                 uuid: uuid.clone(),
                 driver: request.driver.clone().unwrap_or_default(),

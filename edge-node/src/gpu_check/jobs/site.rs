@@ -2,7 +2,8 @@
 //! job's own task drives it, from its image to its end; what it says for the broker is heard here.
 //!
 //! **Invariants.** Nothing of an agent that runs on this machine is touched: it is another node, with a directory of its
-//! own, which goes with it.
+//! own, which goes with it. A job that runs when the check is told to stop is ended as any is: there is no agent that would
+//! clear it away.
 
 use crate::agent::Message;
 use crate::config::{Config, RuntimeChoice};
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 /// Between two looks at the job.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -50,6 +52,8 @@ pub(super) struct Site {
     agent: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
     shutdown: Shutdown,
+    /// Cancelled when the check is to stop.
+    stop: CancellationToken,
     _dir: Scratch,
 }
 
@@ -84,7 +88,7 @@ pub(super) struct Ran {
 
 impl Site {
     /// Makes one below the operator's directory of sockets, with every GPU for jobs.
-    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
+    pub(super) async fn open(config: &Config, stop: &CancellationToken) -> anyhow::Result<Self> {
         let dir = Scratch(config.run.join(format!("job-{}", ids::session())));
         let config = own(config, &dir.0)?;
         let node = ids::node();
@@ -117,6 +121,7 @@ impl Site {
             agent,
             inbox,
             shutdown,
+            stop: stop.clone(),
             _dir: dir,
         })
     }
@@ -182,6 +187,10 @@ impl Site {
             tokio::select! {
                 ending = &mut job => break ending,
                 Some(message) = self.inbox.recv() => hear(message),
+                () = self.stop.cancelled(), if !is_stopped => {
+                    is_stopped = true;
+                    stop.send_replace(Some(EndReason::PlayerEnded));
+                }
                 _ = ticks.tick() => {
                     let now = view.borrow().clone();
                     if !is_stopped && look(&now) == Next::Stop {
