@@ -188,7 +188,7 @@ fn a_slice_of_which_the_tool_says_something_else_fails() {
     assert_eq!(inventory["verdict"], "fail", "{inventory}");
     let detail = inventory["detail"].as_str().unwrap();
     let said = format!(
-        "memory of {}: 16384 and 16384 by NVML, 18432 by nvidia-smi",
+        "memory of {}: 16384 by NVML, 18432 by nvidia-smi",
         SLICES[1]
     );
     assert_eq!(detail, said);

@@ -1,18 +1,19 @@
 //! Whether what nodes say of their GPUs is what nvidia-smi says: which there are, and every value of each. What only one
 //! of the two gives differs, as a value that is another does; what neither gives is said to be so.
 //!
-//! Some values move. So NVML is asked before and after nvidia-smi, and what that says has to be between; a few rounds are
-//! tried.
+//! Some values move. So NVML is asked before and after nvidia-smi, some rounds of it, and what that says of each value has
+//! to be between what NVML said so far. Once is enough: what jumps, as the utilisation of a GPU that works, is not between
+//! each time, and of several GPUs never all at a time.
 
 use super::super::report::Check;
 use super::smi::{Printed, Told};
 use crate::gpu::{self, Gpu, Reading};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
 
 const NVIDIA_SMI: &str = "nvidia-smi";
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 10;
 /// Both print whole MiB of bytes.
 const ROUNDING_MIB: u64 = 1;
 const FIX: &str = "Two tools of one driver should agree: restart after an update of the driver.";
@@ -30,15 +31,15 @@ fn compare(
     program: &Path,
     look: impl Fn() -> Vec<Told>,
 ) -> Check {
+    let (mut looks, mut agreed) = (vec![look()], BTreeSet::new());
     let mut differs = String::new();
     for _ in 0..ROUNDS {
-        let before = look();
         let Some(printed) = Printed::by(program) else {
             let fix = "It comes with the driver (Debian: nvidia-smi).";
             return Check::skip(name, "nvidia-smi is not here, or fails", Some(fix));
         };
-        let after = look();
-        let same = (printed.read()).and_then(|theirs| same(offered, [&before, &after], &theirs));
+        looks.push(look());
+        let same = (printed.read()).and_then(|it| same(offered, &looks, &it, &mut agreed));
         match same {
             Ok(detail) => return Check::pass(name, detail),
             Err(detail) => differs = detail,
@@ -65,11 +66,16 @@ fn by_nvml((gpu, reading): &(Gpu, Reading)) -> Told {
     }
 }
 
-/// What was compared, in words.
+/// What was compared, in words. `looks` are NVML's until now; values that agree once are added to those that did.
 ///
 /// # Errors
-/// The first that differs.
-fn same(offered: &[String], ours: [&[Told]; 2], theirs: &[Told]) -> Result<String, String> {
+/// The first that differs and never agreed.
+fn same(
+    offered: &[String],
+    looks: &[Vec<Told>],
+    theirs: &[Told],
+    agreed: &mut BTreeSet<String>,
+) -> Result<String, String> {
     let is_cut = |gpu: &&Told| {
         theirs
             .iter()
@@ -83,35 +89,29 @@ fn same(offered: &[String], ours: [&[Told]; 2], theirs: &[Told]) -> Result<Strin
     if let Some(uuid) = offered.iter().find(|uuid| !listed(uuid)) {
         return Err(format!("nvidia-smi does not list {uuid}"));
     }
-    let mut not_given = Vec::new();
+    let mut all = Comparison::new(agreed);
     let mut computing = 0;
     for told in theirs {
-        let own = |all: &[Told]| all.iter().find(|own| own.uuid == told.uuid).cloned();
-        let (Some(before), Some(after)) = (own(ours[0]), own(ours[1])) else {
+        let own = |look: &Vec<Told>| look.iter().find(|own| own.uuid == told.uuid).cloned();
+        let ours: Option<Vec<Told>> = looks.iter().map(own).collect();
+        let Some(ours) = ours else {
             return Err(format!("NVML does not list {}", told.uuid));
         };
-        let mut all = Comparison::new(&told.uuid);
+        all.uuid.clone_from(&told.uuid);
         if told.parent.is_none() {
-            all.whole([&before, &after], told);
-            let programs = [ours[0], ours[1]].map(|all| programs_of(&told.uuid, all));
+            all.whole(&ours, told);
+            let programs = looks.iter().map(|look| programs_of(&told.uuid, look));
             let seen = programs_of(&told.uuid, theirs);
             computing += seen.as_ref().map_or(0, BTreeMap::len);
-            all.programs(programs, seen);
+            all.programs(&programs.collect::<Vec<_>>(), seen);
         }
-        all.between(
-            "memory",
-            [before.total_mib, after.total_mib],
-            told.total_mib,
-            ROUNDING_MIB,
-        );
-        all.between(
-            "used memory",
-            [before.used_mib, after.used_mib],
-            told.used_mib,
-            ROUNDING_MIB,
-        );
-        not_given.extend(all.done()?);
+        let both = |own: fn(&Told) -> Option<u64>| ours.iter().map(own).collect::<Vec<_>>();
+        let total = both(|told| told.total_mib);
+        all.between("memory", &total, told.total_mib, ROUNDING_MIB);
+        let used = both(|told| told.used_mib);
+        all.between("used memory", &used, told.used_mib, ROUNDING_MIB);
     }
+    let not_given = all.done()?;
     let slices = theirs.iter().filter(|told| told.parent.is_some()).count();
     let not_given = match not_given.is_empty() {
         true => String::new(),
@@ -137,17 +137,19 @@ fn programs_of(uuid: &str, all: &[Told]) -> Option<BTreeMap<u32, Option<u64>>> {
     }))
 }
 
-/// The values of one GPU.
+/// The values of GPUs, of one after the other.
 struct Comparison<'a> {
-    uuid: &'a str,
+    uuid: String,
+    agreed: &'a mut BTreeSet<String>,
     not_given: Vec<String>,
     differs: Option<String>,
 }
 
 impl<'a> Comparison<'a> {
-    const fn new(uuid: &'a str) -> Self {
+    const fn new(agreed: &'a mut BTreeSet<String>) -> Self {
         Self {
-            uuid,
+            uuid: String::new(),
+            agreed,
             not_given: Vec::new(),
             differs: None,
         }
@@ -159,85 +161,81 @@ impl<'a> Comparison<'a> {
     }
 
     /// What is said of no slice.
-    fn whole(&mut self, ours: [&Told; 2], theirs: &Told) {
-        let [before, after] = ours;
-        self.equal("model", before.model.as_ref(), theirs.model.as_ref());
-        self.equal(
-            "capability",
-            before.capability.as_ref(),
-            theirs.capability.as_ref(),
-        );
-        self.equal("ECC", after.ecc_on.as_ref(), theirs.ecc_on.as_ref());
-        let both = |own: fn(&Told) -> Option<u64>| ours.map(own);
-        self.between(
-            "utilisation",
-            both(|told| told.busy_percent),
-            theirs.busy_percent,
-            0,
-        );
-        self.between(
-            "ECC errors",
-            both(|told| told.ecc_volatile),
-            theirs.ecc_volatile,
-            0,
-        );
-        self.between(
-            "ECC errors ever",
-            both(|told| told.ecc_aggregate),
-            theirs.ecc_aggregate,
-            0,
-        );
+    fn whole(&mut self, ours: &[Told], theirs: &Told) {
+        let last = ours.last();
+        let model = last.and_then(|told| told.model.as_ref());
+        self.equal("model", model, theirs.model.as_ref());
+        let capability = last.and_then(|told| told.capability.as_ref());
+        self.equal("capability", capability, theirs.capability.as_ref());
+        let ecc = last.and_then(|told| told.ecc_on.as_ref());
+        self.equal("ECC", ecc, theirs.ecc_on.as_ref());
+        let of: [(&str, fn(&Told) -> Option<u64>); 3] = [
+            ("utilisation", |told| told.busy_percent),
+            ("ECC errors", |told| told.ecc_volatile),
+            ("ECC errors ever", |told| told.ecc_aggregate),
+        ];
+        for (what, value) in of {
+            let ours: Vec<Option<u64>> = ours.iter().map(value).collect();
+            self.between(what, &ours, value(theirs), 0);
+        }
     }
 
     fn equal<T: PartialEq + Display>(&mut self, what: &str, ours: Option<&T>, theirs: Option<&T>) {
         match (ours, theirs) {
             (None, None) => self.neither_gives(what),
-            (Some(ours), Some(theirs)) if ours == theirs => {}
+            (Some(ours), Some(theirs)) if ours == theirs => self.agree(what),
             (ours, theirs) => self.differ(what, &said(ours), &said(theirs)),
         }
     }
 
-    fn between(&mut self, what: &str, ours: [Option<u64>; 2], theirs: Option<u64>, slack: u64) {
-        match (ours, theirs) {
-            ([None, None], None) => self.neither_gives(what),
-            ([Some(before), Some(after)], Some(theirs))
-                if before.min(after) <= theirs + slack && theirs <= before.max(after) + slack => {}
-            ([before, after], theirs) => {
-                let ours = format!("{} and {}", said(before.as_ref()), said(after.as_ref()));
-                self.differ(what, &ours, &said(theirs.as_ref()));
+    fn between(&mut self, what: &str, ours: &[Option<u64>], theirs: Option<u64>, slack: u64) {
+        let given = || ours.iter().flatten().copied();
+        match (given().min().zip(given().max()), theirs) {
+            (None, None) => self.neither_gives(what),
+            (Some((least, most)), Some(theirs))
+                if least <= theirs + slack && theirs <= most + slack =>
+            {
+                self.agree(what);
+            }
+            (ours, theirs) => {
+                let ours = ours.map(|(least, most)| match least == most {
+                    true => least.to_string(),
+                    false => format!("{least} to {most}"),
+                });
+                self.differ(what, &said(ours.as_ref()), &said(theirs.as_ref()));
             }
         }
     }
 
-    /// The same pids as before or as after, each with its memory.
+    /// The same pids as at a look, each with its memory.
     fn programs(
         &mut self,
-        ours: [Option<BTreeMap<u32, Option<u64>>>; 2],
+        ours: &[Option<BTreeMap<u32, Option<u64>>>],
         theirs: Option<BTreeMap<u32, Option<u64>>>,
     ) {
-        let (before, after, theirs) = match (ours, theirs) {
-            ([None, None], None) => return self.neither_gives("programs"),
-            ([Some(before), Some(after)], Some(theirs)) => (before, after, theirs),
-            (ours, theirs) => {
-                let given = |all: &Option<_>| match all {
-                    Some(_) => "given",
-                    None => "not given",
-                };
-                let [before, after] = [given(&ours[0]), given(&ours[1])];
-                return self.differ("programs", &format!("{before} and {after}"), given(&theirs));
-            }
+        let given: Vec<_> = ours.iter().flatten().collect();
+        let theirs = match (given.last(), theirs) {
+            (None, None) => return self.neither_gives("programs"),
+            (Some(_), Some(theirs)) => theirs,
+            (None, Some(_)) => return self.differ("programs", "not given", "given"),
+            (Some(_), None) => return self.differ("programs", "given", "not given"),
         };
         let pids = |all: &BTreeMap<u32, Option<u64>>| all.keys().copied().collect::<Vec<u32>>();
-        let (then, now, seen) = (pids(&before), pids(&after), pids(&theirs));
-        if seen != then && seen != now {
-            let ours = format!("{then:?} and {now:?}");
-            return self.differ("programs", &ours, &format!("{seen:?}"));
+        let seen = pids(&theirs);
+        if !given.iter().any(|look| pids(look) == seen) {
+            let ours: Vec<_> = given.iter().map(|look| pids(look)).collect();
+            return self.differ("programs", &format!("{ours:?}"), &format!("{seen:?}"));
         }
+        self.agree("programs");
         for (pid, mib) in theirs {
-            let of = |all: &BTreeMap<u32, Option<u64>>| all.get(&pid).copied();
-            let (then, now) = (of(&before), of(&after));
-            let ours = [then.or(now).flatten(), now.or(then).flatten()];
-            self.between(&format!("memory of program {pid}"), ours, mib, ROUNDING_MIB);
+            let ours = given.iter().map(|look| look.get(&pid).copied().flatten());
+            let ours: Vec<Option<u64>> = ours.collect();
+            self.between(
+                &format!("memory of program {pid}"),
+                &ours,
+                mib,
+                ROUNDING_MIB,
+            );
         }
     }
 
@@ -245,12 +243,16 @@ impl<'a> Comparison<'a> {
         self.not_given.push(format!("{} {what}", self.uuid));
     }
 
+    fn agree(&mut self, what: &str) {
+        self.agreed.insert(format!("{what} of {}", self.uuid));
+    }
+
     fn differ(&mut self, what: &str, ours: &str, theirs: &str) {
-        let said = format!(
-            "{} of {}: {ours} by NVML, {theirs} by nvidia-smi",
-            what, self.uuid
-        );
-        self.differs.get_or_insert(said);
+        let value = format!("{what} of {}", self.uuid);
+        if !self.agreed.contains(&value) {
+            let said = format!("{value}: {ours} by NVML, {theirs} by nvidia-smi");
+            self.differs.get_or_insert(said);
+        }
     }
 }
 
