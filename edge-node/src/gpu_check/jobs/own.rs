@@ -1,5 +1,6 @@
 //! Whether a container sees exactly the GPU that it was asked for: each GPU and slice of the machine in turn, by every way
-//! of asking that the engine has. Jobs get the first way that is there.
+//! of asking that the engine has. Jobs get the first way that is there; the other one may be refused, as the hook is by a
+//! toolkit that is set to CDI, but must show no more.
 
 use super::super::report::Check;
 use super::TOOLKIT;
@@ -109,7 +110,7 @@ fn judge(looks: &[Look]) -> Check {
         let refused = match &look.outcome {
             Outcome::Saw(seen) => judge_seen(&look.uuid, &look.driver, seen),
             // Jobs have the other one.
-            Outcome::NoWay if !look.is_jobs => None,
+            Outcome::NoWay | Outcome::Failed(_) if !look.is_jobs => None,
             Outcome::NoWay => {
                 let detail = format!("the engine gives no GPU through {}", look.driver);
                 Some(Check::fail(NAME, detail, TOOLKIT))
@@ -126,11 +127,26 @@ fn judge(looks: &[Look]) -> Check {
     let of = |driver: &str| {
         let own = looks.iter().filter(|look| look.driver == driver);
         let tried = own.clone().count();
-        let saw = own.filter(|look| matches!(look.outcome, Outcome::Saw(_)));
-        match saw.count() {
-            0 if tried == 0 => format!("not tried through {driver}, for no spec names them"),
-            0 => format!("{driver} is not at this engine"),
-            saw => format!("{saw} through {driver}"),
+        let saw = own
+            .clone()
+            .filter(|look| matches!(look.outcome, Outcome::Saw(_)));
+        let said = match (saw.count(), tried) {
+            (0, 0) => format!("not tried through {driver}, for no spec names them"),
+            (0, _) if own.clone().all(|look| look.outcome == Outcome::NoWay) => {
+                format!("{driver} is not at this engine")
+            }
+            (saw, _) => format!("{saw} through {driver}"),
+        };
+        let failed = own.filter_map(|look| match &look.outcome {
+            Outcome::Failed(why) => Some((&look.uuid, why)),
+            Outcome::Saw(_) | Outcome::NoWay => None,
+        });
+        match failed.clone().next() {
+            Some((uuid, why)) => {
+                let count = failed.count();
+                format!("{said} ({count} refused, which no job takes; {uuid}: {why})")
+            }
+            None => said,
         }
     };
     let detail = format!(
@@ -169,6 +185,7 @@ fn is_parent(uuid: &str, seen: &str) -> bool {
 #[cfg(test)]
 mod test {
     use super::super::super::Verdict::{self, Fail, Pass};
+    use super::super::skipped;
     use super::*;
     use crate::runtime::RuntimeError;
     use std::path::Path;
@@ -241,7 +258,23 @@ mod test {
             "through nvidia, sees GPU-1",
         );
         let failed = Outcome::Failed("no such device".to_owned());
-        is(&both(own, failed), Fail, "no such device");
+        is(&both(failed, own), Fail, "no such device");
+    }
+
+    #[test]
+    fn a_way_that_no_job_takes_may_be_refused() {
+        let why = "invoking the NVIDIA Container Runtime Hook directly is not supported";
+        let hook = look("GPU-1", "nvidia", Outcome::Failed(why.to_owned()));
+        let cdi = look("GPU-1", "cdi", saw(&["GPU-1"]));
+        let words = format!(
+            "1 through cdi, 0 through nvidia (1 refused, which no job takes; GPU-1: {why})"
+        );
+        is(&[cdi, hook.clone()], Pass, &words);
+        let jobs = Look {
+            is_jobs: true,
+            ..hook
+        };
+        is(&[jobs], Fail, why);
     }
 
     #[test]
@@ -265,10 +298,13 @@ mod test {
     #[tokio::test]
     async fn an_engine_without_the_toolkit_is_known_by_what_it_says() {
         let Ok(engine) = Engine::open(&nearlight_kit::ids::node()).await else {
-            return;
+            return skipped("no container engine answers");
         };
-        if engine.image(IMAGE).await.is_err() || Path::new("/proc/driver/nvidia/version").exists() {
-            return;
+        if engine.image(IMAGE).await.is_err() {
+            return skipped("the image nearlight/base:1 is not here");
+        }
+        if Path::new("/proc/driver/nvidia/version").exists() {
+            return skipped("there is a GPU here");
         }
         let uuid = "GPU-00000000-0000-0000-0000-000000000000";
         let ways = devices::ways(&[uuid.to_owned()], None, &[]);
