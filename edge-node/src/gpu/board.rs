@@ -288,6 +288,19 @@ impl Board {
         self.with(|units| uuids.iter().try_for_each(|uuid| may_have(units, uuid)))
     }
 
+    /// Whether a GPU that is well and no job's is kept from jobs by somebody's program, or by memory that is in use.
+    pub(crate) fn is_in_use(&self, uuid: &str) -> bool {
+        let is_kept = |unit: &Unit| {
+            let is_free = unit.holder.is_none() && !unit.missing && unit.fault().is_none();
+            is_free && leftover(&unit.reading, unit.before_mib).is_some()
+        };
+        self.with(|units| {
+            units
+                .iter()
+                .any(|unit| unit.gpu.uuid == uuid && is_kept(unit))
+        })
+    }
+
     /// Gives these to a session, whatever they are: what it asked for was checked, or it has them already.
     pub(crate) fn take(&self, session: &SessionId, uuids: &[String]) {
         self.with(|units| {

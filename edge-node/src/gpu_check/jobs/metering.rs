@@ -48,6 +48,7 @@ const LOAD_MIB: u64 = 1024;
 const CONTEXT_MIB_MAX: u64 = 1536;
 /// A job that was not metered by then is stopped, and judged by what was seen.
 const LOAD_WITHIN: Duration = Duration::from_secs(60);
+const LOOK: &str = "Look for what is wrong with it: nvidia-smi -q.";
 const LOOKED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Of the first GPU that is whole, and of the first slice.
@@ -74,6 +75,14 @@ async fn check(
     gpu: &Gpu,
     all: &[Gpu],
 ) -> Vec<Check> {
+    if !config.jobs.take {
+        let fix = "Set it to have it tried.";
+        return vec![Check::skip(
+            name,
+            "this node takes no jobs (`jobs.take` is false)",
+            Some(fix),
+        )];
+    }
     if !nix::unistd::geteuid().is_root() {
         return vec![Check::skip(name, "jobs need root", Some("Run it as root."))];
     }
@@ -97,18 +106,14 @@ async fn check(
         }
     };
     let offered = all.iter().map(|gpu| gpu.uuid.clone()).collect();
-    let metered = Box::pin(meter(&mut site, image, gpu, offered)).await;
+    let metered = Box::pin(meter(&mut site, image, (name, gpu), offered)).await;
     site.close().await;
     match metered {
         Ok((metered, same)) => [Some(judge(name, &metered)), same]
             .into_iter()
             .flatten()
             .collect(),
-        Err(why) => vec![Check::fail(
-            name,
-            why,
-            "Look for what is wrong with it, or on it: nvidia-smi -q.",
-        )],
+        Err(not_tried) => vec![not_tried],
     }
 }
 
@@ -137,18 +142,19 @@ struct Metered {
 /// Runs the load, and compares both tools while it runs.
 ///
 /// # Errors
-/// Why no job can have the GPU.
+/// No job can have the GPU.
 async fn meter(
     site: &mut Site,
     image: &str,
-    gpu: &Gpu,
+    (name, gpu): (&'static str, &Gpu),
     offered: Vec<String>,
-) -> Result<(Metered, Option<Check>), String> {
+) -> Result<(Metered, Option<Check>), Check> {
     let uuids = [gpu.uuid.clone()];
-    let board = site.board().ok_or("this machine takes no jobs")?;
-    looked(&board, &gpu.uuid).await?;
+    let failed = |why: String| Check::fail(name, why, LOOK);
+    let board = (site.board()).ok_or_else(|| failed("this machine takes no jobs".to_owned()))?;
+    looked(&board, &gpu.uuid).await.map_err(failed)?;
     let may_have = |board: &Board| board.check(&uuids, 1).map_err(|error| error.to_string());
-    may_have(&board)?;
+    may_have(&board).map_err(|why| not_tried(name, &gpu.uuid, why, &board))?;
     let load_mib = LOAD_MIB.min(u64::from(gpu.vram_mib) / 4);
     let session = ids::session();
     let mut seen = Seen::new(gpu.uuid.clone(), load_mib, offered);
@@ -164,6 +170,14 @@ async fn meter(
         not_back: may_have(&board).err(),
     };
     Ok((metered, seen.same))
+}
+
+/// What keeps a GPU from a job: somebody uses it, which is none of its faults, or it is not well.
+fn not_tried(name: &'static str, uuid: &str, why: String, board: &Board) -> Check {
+    match board.is_in_use(uuid) {
+        true => Check::skip(name, why, Some("Run it again when nobody uses the GPU.")),
+        false => Check::fail(name, why, LOOK),
+    }
 }
 
 /// Waits for the first look at a GPU.

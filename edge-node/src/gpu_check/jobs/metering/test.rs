@@ -1,6 +1,8 @@
-use super::super::super::Verdict::{self, Fail, Pass};
+use super::super::super::Verdict::{self, Fail, Pass, Skip};
+use super::super::skipped;
 use super::*;
 use crate::args::Args;
+use crate::gpu::{Process, Reading};
 use crate::session::machine::Ending;
 use clap::Parser;
 use nearlight_protocol::usage::UsageFacts;
@@ -92,6 +94,56 @@ fn a_job_that_did_not_run_says_what_it_said() {
 }
 
 #[test]
+fn a_gpu_that_somebody_uses_is_skipped_and_a_sick_one_fails() {
+    const UUID: &str = "GPU-1";
+    let judged = |reading: Reading, xids: &[u64]| {
+        let board = Board::new(vec![gpu(UUID)]);
+        let seen = (reading, xids.iter().copied().collect());
+        board.look(&[(UUID.to_owned(), seen)].into());
+        let why = board.check(&[UUID.to_owned()], 1).unwrap_err();
+        not_tried("jobs-metering", UUID, why.to_string(), &board)
+    };
+    let busy = Reading {
+        processes: Some(vec![Process {
+            pid: 7,
+            used_mib: None,
+        }]),
+        ..Reading::default()
+    };
+    let full = Reading {
+        used_mib: Some(9000),
+        ..Reading::default()
+    };
+    for (used, words) in [(busy.clone(), "process 7"), (full, "9000 MiB")] {
+        let check = judged(used, &[]);
+        assert_eq!(check.verdict, Skip, "{check:?}");
+        assert!(check.detail.contains(words), "{check:?}");
+        assert!(check.fix.is_some());
+    }
+    // What is wrong with it comes first.
+    assert_eq!(judged(busy, &[79]).verdict, Fail);
+}
+
+fn gpu(uuid: &str) -> Gpu {
+    Gpu {
+        uuid: uuid.to_owned(),
+        ..Gpu::default()
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_takes_no_jobs_meters_none() {
+    let line = Args::parse_from(["edge-node", "--run", "/nonexistent/run"]);
+    let mut config = Config::load(&line, &crate::preflight::host()).unwrap();
+    config.jobs.take = false;
+    let stop = CancellationToken::new();
+    let all = Box::pin(checks(&config, &[gpu("GPU-1")], &stop)).await;
+    let [check] = <[Check; 1]>::try_from(all).unwrap();
+    assert_eq!(check.verdict, Skip, "{check:?}");
+    assert!(check.detail.contains("jobs.take"), "{check:?}");
+}
+
+#[test]
 fn a_program_is_its_containers_by_its_control_group() {
     let own = i32::try_from(std::process::id()).unwrap();
     assert!(is_of(std::process::id(), own));
@@ -122,11 +174,18 @@ async fn ended(end: impl Fn(&CancellationToken) -> Next) -> Option<Ran> {
     const IMAGE: &str = "nearlight/base:1";
     let engine = match Engine::open(&ids::node()).await {
         Ok(engine) if nix::unistd::geteuid().is_root() => engine,
-        Ok(_) => return skipped("jobs need root"),
-        Err(_) => return skipped("no container engine answers"),
+        Ok(_) => {
+            skipped("jobs need root");
+            return None;
+        }
+        Err(_) => {
+            skipped("no container engine answers");
+            return None;
+        }
     };
     if engine.image(IMAGE).await.is_err() {
-        return skipped("the image nearlight/base:1 is not here");
+        skipped("the image nearlight/base:1 is not here");
+        return None;
     }
     let dir = tempfile::tempdir().unwrap();
     let [data, run] = ["data", "run"].map(|name| dir.path().join(name));
@@ -174,10 +233,4 @@ async fn ended(end: impl Fn(&CancellationToken) -> Next) -> Option<Ran> {
     assert_eq!(fs::read_dir(&run).unwrap().count(), 0);
     assert!(!data.exists());
     Some(ran)
-}
-
-#[expect(clippy::print_stderr, reason = "a test that tests nothing says why")]
-fn skipped(why: &str) -> Option<Ran> {
-    eprintln!("skipped: {why}");
-    None
 }
