@@ -237,7 +237,7 @@ impl Verdicts {
     fn after(&self, of: &RoundOf, open: &Open) -> VerdictRow {
         match &open.settled {
             None => fold::verdict(of, &open.checks, open.before.as_ref(), self.least),
-            Some((round, at_s)) => fold::settled(of, round, &open.checks, *at_s),
+            Some((round, at_s)) => fold::settled(of, round, (&open.checks, self.least), *at_s),
         }
     }
 
