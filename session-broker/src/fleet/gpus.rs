@@ -38,8 +38,9 @@ impl FleetNode {
 
     /// The same, with what receipts stand for of their memory.
     pub(super) fn gpus_proved(&self) -> Vec<Gpu> {
+        let memory = self.proven.memory.as_deref();
         let proved = |gpu: &Gpu| Gpu {
-            proved_mib: self.proven.memory.get(&gpu.uuid).copied(),
+            proved_mib: memory.and_then(|of| of.get(&gpu.uuid)).copied(),
             ..gpu.clone()
         };
         self.gpus().iter().map(proved).collect()
@@ -52,8 +53,8 @@ impl FleetNode {
             let mut gpus = jobs.into_iter().flat_map(|jobs| &jobs.gpus);
             gpus.any(|gpu| gpu.uuid == uuid)
         };
-        let memory = self.proven.memory.iter();
-        let of_apps = memory.filter(|(uuid, _)| !is_jobs(uuid));
+        let memory = self.proven.memory.as_deref()?;
+        let of_apps = memory.iter().filter(|(uuid, _)| !is_jobs(uuid));
         of_apps.map(|(_, mib)| *mib).max()
     }
 

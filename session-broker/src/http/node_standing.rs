@@ -69,7 +69,12 @@ pub(super) async fn show_standing(
         receipt_key_id: key.unwrap_or_default(),
         gate,
         rank_permille: rank.permille,
-        gpu_memory: proven.memory.iter().map(memory_of).collect(),
+        gpu_memory: proven
+            .memory
+            .iter()
+            .flat_map(|of| of.iter())
+            .map(memory_of)
+            .collect(),
         verdicts,
         lately,
         advice,

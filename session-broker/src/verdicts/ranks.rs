@@ -26,8 +26,8 @@ pub(crate) struct Proven {
     pub(crate) score: Option<Scored>,
     /// Whether nobody could check it: no checker's table has its class.
     pub(crate) is_unchecked: bool,
-    /// How much memory it was shown to have. Of a GPU that is not in it nothing is known.
-    pub(crate) memory: Arc<Memory>,
+    /// How much memory it was shown to have; `None` of one of which nothing is known, as of a GPU that is not in it.
+    pub(crate) memory: Option<Arc<Memory>>,
 }
 
 /// The rank of a node that nobody could check, thousandths: placed behind whoever was, and not held to the sessions of one
@@ -62,7 +62,7 @@ impl Proven {
             }),
             failing: matches!(rank.gate, Gate::Failing),
             is_unchecked: false,
-            memory: Arc::new(memory),
+            memory: (!memory.is_empty()).then(|| Arc::new(memory)),
         }
     }
 }
@@ -90,11 +90,11 @@ impl Ranks {
 
     /// A node's. One of which no key is known is not proven.
     pub(crate) fn of(&self, node: &NodeId) -> Proven {
-        let unproven = Proven {
+        let unproven = || Proven {
             rank: self.is_counted.then_some(0),
             ..Proven::default()
         };
-        self.of.get(node).cloned().unwrap_or(unproven)
+        self.of.get(node).cloned().unwrap_or_else(unproven)
     }
 }
 
@@ -167,7 +167,8 @@ impl Known {
                 continue;
             };
             let of = newest.entry(&row.of.gpu).or_default();
-            *of = (*of).max((row.at_s, blocks));
+            // Not by when it was over: a dispute ends an old round late.
+            *of = (*of).max((row.of.round, blocks));
         }
         let mib = |blocks| u32::try_from(stands_for_mib(blocks)).unwrap_or(u32::MAX);
         let newest = newest.into_iter();
@@ -332,11 +333,16 @@ mod test {
             of_blocks(3, "GPU-a", "fail", Some(7 * 850 * 16)),
             of_blocks(2, "GPU-b", "pass", Some(850 * 16 - 1)),
             of_blocks(2, "GPU-c", "pass", None),
+            // An old round of a larger card, which a referee settled since.
+            VerdictRow {
+                at_s: NOW_S + 99,
+                ..of_blocks(0, "GPU-a", "pass", Some(9 * 850 * 16))
+            },
             of_blocks(2, "cpu", "pass", Some(850 * 16)),
         ];
         let (next, told_s) = (1, 0);
         known.take(NewVerdicts { next, told_s, rows });
-        let shown: Memory = [("GPU-a", 1_000), ("GPU-b", 998)]
+        let shown: Memory = [("GPU-a", 1_000), ("GPU-b", 999)]
             .map(|(gpu, mib)| (gpu.to_owned(), mib))
             .into();
         assert_eq!(known.memory(&of("n"), NOW_S), shown);

@@ -117,11 +117,15 @@ impl Table {
 /// How much memory a GPU is taken to have that filled so many blocks, MiB: what is filled is 85 % of it.
 #[must_use]
 pub const fn stands_for_mib(blocks: u32) -> u64 {
-    filled_mib(blocks) * 1000 / WHOLE_PERMILLE
+    bytes(blocks) * 1000 / (WHOLE_PERMILLE << 20)
 }
 
 const fn filled_mib(blocks: u32) -> u64 {
-    blocks as u64 * BLOCK_WORDS as u64 * 4 / (1 << 20)
+    bytes(blocks) >> 20
+}
+
+const fn bytes(blocks: u32) -> u64 {
+    blocks as u64 * BLOCK_WORDS as u64 * 4
 }
 
 impl Class {
@@ -210,5 +214,8 @@ mod test {
         assert_eq!(of_blocks(131_072).fills_less_than(9_637), None);
         assert_eq!(of_blocks(131_072).fills_less_than(9_638), Some(8_192));
         assert_eq!(of_blocks(1).fills_less_than(0), None);
+        // 85 % of a card in blocks, rounded up, are all of it; in whole MiB they were less.
+        assert_eq!(of_blocks(313_263).fills_less_than(23_034), None);
+        assert_eq!(of_blocks(313_262).fills_less_than(23_034), Some(19_578));
     }
 }
