@@ -155,7 +155,7 @@ pub enum Oddity {
     Liar,
     /// A verdict contradicts those who were assigned, and nothing was executed.
     AgainstAssigned,
-    /// A checker came into the directory as one that had come before.
+    /// A checker came into the directory, or out of it, as of before.
     Backdated,
     /// What is told of who was assigned does not follow from the chain and the directory.
     WrongAssignment,

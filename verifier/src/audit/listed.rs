@@ -1,10 +1,11 @@
-//! When checkers' keys came into the directory, by the log.
+//! When checkers' keys came into the directory and out of it, by the log.
 //!
-//! **Invariant.** A key counts from a time that its directory says. One that came into the log later than that is told: whoever
-//! signs the directory had seen the values of rounds in between, and whom they would draw with it and without. As much is
-//! believed as clocks may differ, [`SKEW_S`].
+//! **Invariant.** A key counts in a time that its directory says. A change of that time which came into the log later than what
+//! it is about is told: whoever signs the directory had seen the values of rounds in between, and whom they would draw
+//! with the key and without. As much is believed as clocks may differ, [`SKEW_S`].
 //!
-//! **What it does not know:** whether any of those rounds was one of the node's.
+//! **What it does not know:** whether any of those rounds was one of the node's; what was done within that time, in which a value
+//! can be seen, too; a key that an edition leaves out altogether; another operator's name; whether the log was away.
 
 use super::{Finding, Oddity};
 use nearlight_proof::key::PublicKey;
@@ -21,7 +22,7 @@ const NAMED_MAX: usize = 3;
 pub(super) struct Listings {
     /// Of each checker's key the times in which it counts by what the log has so far: from when, and until when.
     known: BTreeMap<String, (u64, u64)>,
-    /// The entry, the key, since when it counts that did not before, and when the log had it.
+    /// The entry, the key, since when it counts that did not before, or does not that did, and when the log had it.
     late: Vec<Late>,
 }
 
@@ -45,15 +46,10 @@ impl Listings {
     fn key(&mut self, index: u64, entry: Entry, told_s: u64) {
         let from_s = entry.from_s;
         let until_s = entry.until_s.min(entry.revoked_at_s.unwrap_or(u64::MAX));
-        let since_s = match self.known.get(&entry.key) {
-            None => from_s,
-            Some((known, _)) if from_s < *known => from_s,
-            // It counts again, or for longer.
-            Some((_, known)) if until_s > *known => from_s.max(*known),
-            Some(_) => u64::MAX,
-        };
+        let known = self.known.get(&entry.key).copied().unwrap_or_default();
+        let since_s = differ_from(known, (from_s, until_s));
         let in_time_s = since_s.saturating_add(EARLY_S).saturating_add(SKEW_S);
-        if in_time_s < told_s && since_s < until_s {
+        if in_time_s < told_s {
             self.late.push(Late {
                 index,
                 key: entry.key.clone(),
@@ -78,6 +74,19 @@ impl Listings {
     }
 }
 
+/// From when on it matters which of two times a key counts in; never if they are the same.
+fn differ_from(one: (u64, u64), other: (u64, u64)) -> u64 {
+    let is_none = |(from_s, until_s): (u64, u64)| from_s >= until_s;
+    match (is_none(one), is_none(other)) {
+        (true, true) => u64::MAX,
+        (true, false) => other.0,
+        (false, true) => one.0,
+        (false, false) if one.0 != other.0 => one.0.min(other.0),
+        (false, false) if one.1 != other.1 => one.1.min(other.1),
+        (false, false) => u64::MAX,
+    }
+}
+
 fn of_entry((index, late): (u64, Vec<Late>)) -> Finding {
     let name = |late: &Late| {
         let key = PublicKey::from_hex(&late.key);
@@ -94,7 +103,7 @@ fn of_entry((index, late): (u64, Vec<Late>)) -> Finding {
         oddity: Oddity::Backdated,
         entries: vec![index],
         words: format!(
-            "checkers came into the directory after the time from which they count there: {}{more}; whoever signs it could \
+            "checkers came into the directory, or out of it, after the time from which that counts: {}{more}; whoever signs it could \
              choose by what the rounds since then were",
             named.join(", ")
         ),
@@ -140,13 +149,20 @@ mod test {
         let first = (T, (T, T * 2), None);
         let again = |window, revoked| [first, (T + 9_000, window, revoked)];
         assert_eq!(odd(&again((T, T * 2), None), 0), none);
-        assert_eq!(odd(&again((T, T * 2), Some(T + 9)), 0), none);
         assert_eq!(odd(&again((T, far), None), 0), none, "longer, in time");
         assert_eq!(odd(&again((T - 400, T * 2), None), 0), [1], "earlier");
         // One that had ended counts as if it had not.
         let ended = [(T, (T, T + 60), None), (T + 9_000, (T, far), None)];
         assert_eq!(odd(&ended, 0), [1]);
         let out = (T, (T, far), Some(T + 10));
+        // One that is shut out of rounds whose values were seen, however that is said.
+        assert_eq!(odd(&again((T, T * 2), Some(T + 9_000)), 0), none, "now");
+        assert_eq!(odd(&again((T, T * 2), Some(T + 8_640)), 0), none);
+        assert_eq!(odd(&again((T, T * 2), Some(T + 8_639)), 0), [1]);
+        assert_eq!(odd(&again((T, T + 9_000), None), 0), none, "it ends");
+        assert_eq!(odd(&again((T, T + 9), None), 0), [1]);
+        assert_eq!(odd(&again((T + 8_999, T * 2), None), 0), [1], "later");
+        assert_eq!(odd(&again((T + 9, T + 9), None), 0), [1], "never");
         assert_eq!(odd(&[out, (T + 9_000, (T, far), None)], 0), [1]);
     }
 }
