@@ -107,7 +107,7 @@ pub struct ReceiptAudit {
     /// it the chain or quicknet, as the log says.
     #[arg(long, value_name = "BEACON")]
     pub beacon: Option<Beacon>,
-    /// A relay of drand, which is asked what values rounds would have had that the broker says are void: one in which no check
+    /// A relay of drand, its URL with the chain's hash (`https://api.drand.sh/HASH`), which is asked what values rounds would have had that the broker says are void: one in which no check
     /// was due is no finding then. Its signatures are verified.
     #[arg(long, value_name = "URL", conflicts_with = "no_assignments")]
     pub relay: Option<String>,

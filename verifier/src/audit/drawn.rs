@@ -3,17 +3,19 @@
 //! **Invariants.** A value is of the round of drand that the rule says. Of the newest rounds all signatures are verified, so
 //! that none in which a check was due is hidden behind a made-up one; of older ones those that say that something was due.
 //! A round that is told to have none is named, and so is one of which nothing is told, or no signature; not where drand itself
-//! says what the value was, and nothing was due by it.
+//! says what the value was, and nothing was due by it: what would be `left-out` in a round with a value, and nothing else.
 //!
 //! **What it does not know:** whether relays had a value in time that the broker says it did not get.
 
-use super::duties::Values;
+use super::duties::{CAPACITY_S, Values, due, panel};
 use super::history::History;
 use super::log::garbled;
+use super::told::RoundTold;
 use super::{AuditError, Finding, Oddity, Source, streams};
 use nearlight_proof::beacon::used::{Beacon, Timetable};
 use nearlight_proof::encoding::{array_from_hex, sha256};
 use nearlight_proof::log::tree::Hash;
+use nearlight_proof::porc::panel;
 use nearlight_proof::porc::schedule;
 use nearlight_proof::receipt::directory::Role;
 use serde::Deserialize;
@@ -50,6 +52,16 @@ struct Signatures {
     partial: bool,
 }
 
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    /// The newest round.
+    pub(super) last: u64,
+    /// What is told of rounds, which matter for that.
+    pub(super) told: &'a BTreeMap<u64, RoundTold>,
+    pub(super) now_ms: u64,
+}
+
 /// What was drawn.
 #[derive(Debug, Default)]
 pub(super) struct Drawn {
@@ -58,14 +70,14 @@ pub(super) struct Drawn {
     pub(super) void: usize,
 }
 
-/// The values of the rounds until `last` that matter to the node, and of those that are `wanted` besides.
+/// The values of the rounds that matter to the node, and of those that are wanted besides.
 pub(super) fn drawn<S: Source>(
     source: &mut S,
     (history, table): (&History<'_>, &Timetable),
-    (last, wanted): &(u64, BTreeSet<u64>),
+    wanted: &Wanted<'_>,
     findings: &mut Vec<Finding>,
 ) -> Result<Drawn, AuditError<S::Error>> {
-    let (node, last) = (history.node(), *last);
+    let (node, last) = (history.node(), wanted.last);
     let known = history.directory().find(&node, Role::Node);
     let outside = |of: &Beacon| matches!(of, Beacon::Drand(_));
     let mut uses = table.uses().iter().filter(|of| outside(&of.beacon));
@@ -83,18 +95,17 @@ pub(super) fn drawn<S: Source>(
     let rendered = streams::rendered(history, anchor);
     let judged = streams::first_judged(history, anchor);
     let a_day = (DAY_MS / anchor.round_ms).max(1);
-    let is_due = |number: u64, value: Hash| {
+    let matters = |number: u64, value: Hash| {
         let round = schedule::Round {
             number,
             value,
             a_day,
         };
-        rendered.contains(&number)
+        wanted.told.contains_key(&number)
+            || checked.contains(&number)
+            || rendered.contains(&number)
             || schedule::capacity_is_due(&round, &entry.operator)
             || streams::is_drawn(judged, &round, &node)
-    };
-    let matters = |number: u64, value: Hash| {
-        wanted.contains(&number) || checked.contains(&number) || is_due(number, value)
     };
     let (mut values, mut without, mut garbled) = (Values::new(), Vec::new(), Vec::new());
     for round in (first..=last).filter(|round| table.drand(*round).is_some()) {
@@ -135,7 +146,8 @@ pub(super) fn drawn<S: Source>(
         let words = "of the values of some rounds nothing is told by what was saved, nor whether something was due in them";
         findings.extend(of_rounds(Oddity::NotTold, words, &without));
     } else {
-        let (more, idle) = by_drand(source, table, &without, is_due);
+        let was_due = |round, value| was_due(history, wanted, &rendered, (round, value));
+        let (more, idle) = by_drand(source, table, &without, was_due);
         findings.extend(more);
         void = idle;
     }
@@ -144,15 +156,38 @@ pub(super) fn drawn<S: Source>(
     Ok(Drawn { values, void })
 }
 
+/// Whether a check was due in a round that has no value by the broker's word, if this is its value: as of any other round, with
+/// the newest that is told in its place for whether streams are checked, and who plays.
+fn was_due(
+    history: &History<'_>,
+    wanted: &Wanted<'_>,
+    rendered: &BTreeSet<u64>,
+    (round, value): (u64, Hash),
+) -> bool {
+    if !due(history, &Values::from([(round, value)])).is_empty() {
+        return true;
+    }
+    let Some(newest) = wanted.told.values().next_back() else {
+        return false;
+    };
+    let takes = (newest.committee(), CAPACITY_S);
+    let panel = panel(history.directory(), history.anchor(), takes);
+    let drawn = panel::Drawn { round, value };
+    let order = panel.whole_order(&drawn, &history.node());
+    order.is_ok_and(|(_, order)| {
+        streams::was_due(newest, (&drawn, wanted.now_ms), (&order, history), rendered)
+    })
+}
+
 /// Whether something was due in rounds that are told to have no value, by the values that drand itself says: what is odd, and
 /// of how many it is known that nothing was.
 fn by_drand<S: Source>(
     source: &mut S,
     table: &Timetable,
     without: &[u64],
-    is_due: impl Fn(u64, Hash) -> bool,
+    was_due: impl Fn(u64, Hash) -> bool,
 ) -> (Vec<Finding>, usize) {
-    let (mut due, mut unknown, mut idle) = (Vec::new(), Vec::new(), 0);
+    let (mut due, mut unknown, mut wrong, mut idle) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let asked = without.len().saturating_sub(ASKED_MAX);
     for (place, round) in without.iter().copied().enumerate() {
         let of = table.drand(round).filter(|_| place >= asked);
@@ -160,8 +195,9 @@ fn by_drand<S: Source>(
         let signature = told.as_deref().and_then(array_from_hex);
         let value = signature.and_then(|of: [u8; 48]| table.value(round, &of).ok());
         match value {
-            Some(value) if is_due(round, value) => due.push(round),
+            Some(value) if was_due(round, value) => due.push(round),
             Some(_) => idle += 1,
+            None if told.is_some() => wrong.push(round),
             None => unknown.push(round),
         }
     }
@@ -170,7 +206,11 @@ fn by_drand<S: Source>(
     let words = "without a value, by the broker's word, though drand had one, and so without anybody who was assigned (--relay \
                  asks drand whether a check was due)";
     let unknown = of_rounds(Oddity::NotTold, words, &unknown);
-    (due.into_iter().chain(unknown).collect(), idle)
+    let words = "without a value, by the broker's word, and what the relay says of them is no signature of the rounds of drand that \
+                 the rule names (its URL needs the hash of drand's chain)";
+    let wrong = of_rounds(Oddity::NotTold, words, &wrong);
+    let found = due.into_iter().chain(unknown).chain(wrong);
+    (found.collect(), idle)
 }
 
 fn of_rounds(oddity: Oddity, words: &str, rounds: &[u64]) -> Option<Finding> {

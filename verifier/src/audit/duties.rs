@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A committee, where nobody tells how many it has: as brokers ship.
 const COMMITTEE: usize = 3;
 /// For how long a check may take, seconds, where nobody tells: as brokers ship.
-const CAPACITY_S: u64 = 900;
+pub(super) const CAPACITY_S: u64 = 900;
 /// Rounds that are asked for, the newest: some two years of three a day.
 const ROUNDS_MAX: usize = 2048;
 /// Values of rounds that are tried of one checker, the newest.
@@ -87,7 +87,11 @@ pub(super) fn examine<S: Source>(
     };
     let newest = newest(table, history, told.values());
     let mut values = values(table, history, newest);
-    let wanted = (until.unwrap_or(now), told.keys().copied().collect());
+    let wanted = drawn::Wanted {
+        last: until.unwrap_or(now),
+        told: &told,
+        now_ms: now_s * 1000,
+    };
     let drawn = drawn::drawn(source, (history, table), &wanted, &mut found.findings)?;
     values.extend(drawn.values);
     found.void = drawn.void;
@@ -174,7 +178,7 @@ fn not_told(due: &[u64], told: &BTreeMap<u64, RoundTold>) -> Option<Finding> {
     })
 }
 
-const fn panel<'a>(
+pub(super) const fn panel<'a>(
     directory: &'a Directory,
     chain: Option<&'a Anchor>,
     (committee, capacity_s): (usize, u64),

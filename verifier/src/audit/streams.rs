@@ -83,6 +83,20 @@ pub(super) fn is_left_out(
     (order, history): (&[KeyId], &History<'_>),
     rendered: &BTreeSet<u64>,
 ) -> bool {
+    let node = history.node();
+    let mut rows = told.of(&node);
+    let nobody = !rows.any(|row| row.duty == "stream");
+    nobody && was_due(told, (drawn, now_ms), (order, history), rendered)
+}
+
+/// Whether a stream was due in a round that is over and somebody could play, by what is told of it; of a round of which nothing
+/// is told by what is told of another.
+pub(super) fn was_due(
+    told: &RoundTold,
+    (drawn, now_ms): (&Drawn, u64),
+    (order, history): (&[KeyId], &History<'_>),
+    rendered: &BTreeSet<u64>,
+) -> bool {
     let Some(anchor) = history.anchor() else {
         return false;
     };
@@ -97,10 +111,7 @@ pub(super) fn is_left_out(
         let is_drawn = is_drawn(first, &round, &history.node());
         is_drawn || rendered.contains(&drawn.round)
     };
-    let node = history.node();
-    let mut rows = told.of(&node);
-    let nobody = !rows.any(|row| row.duty == "stream");
-    nobody && told.streams && is_over && order.iter().any(|key| told.plays(key)) && is_due()
+    told.streams && is_over && order.iter().any(|key| told.plays(key)) && is_due()
 }
 
 /// What is wrong with who was to play, and with what is told to be done.

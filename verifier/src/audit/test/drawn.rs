@@ -1,5 +1,6 @@
 //! Rounds that take their values from drand: an audit believes signatures alone, and follows what the log says of beacons.
 
+use super::duties::streams::{session, stream};
 use super::duties::{Played, ROUNDS, World, words_of};
 use super::*;
 use crate::audit::said::Said;
@@ -140,7 +141,12 @@ fn a_void_round_in_which_nothing_was_due_is_no_finding_where_drand_says_so() {
     let other = world.signature(idle + 1).unwrap();
     log.relayed.insert(of(idle), hex(&other));
     let audit = audited(&world, &mut log);
-    assert_eq!(words_of(&audit, Oddity::NotTold).len(), 1);
+    let told = words_of(&audit, Oddity::NotTold);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("what the relay says of them is no signature"),
+        "{told:?}"
+    );
     // One in which a check was due was left out.
     let kept: Vec<Played> = world
         .all()
@@ -158,6 +164,59 @@ fn a_void_round_in_which_nothing_was_due_is_no_finding_where_drand_says_so() {
         "{left:?}"
     );
     assert_eq!(audit.rounds_void, 0);
+}
+
+/// What would be no finding in a round with a value was `left-out` in a void one.
+#[test]
+fn a_void_round_in_which_nobody_would_be_missed_is_none_that_was_left_out() {
+    // Whether a void round is left out by what drand has, and how many are known to be nobody's.
+    let of_void = |world: &World, void: u64, change: &dyn Fn(&mut Played)| {
+        let mut kept: Vec<Played> = world.all();
+        kept.retain(|of| of.number != void);
+        kept.iter_mut().for_each(change);
+        let mut log = world.log(&kept);
+        log.signatures.insert(void, String::new());
+        let (_, of) = world.drand.as_ref().unwrap().1.drand(void).unwrap();
+        log.relayed.insert(of, hex(&world.signature(void).unwrap()));
+        let audit = audited(world, &mut log);
+        let left = words_of(&audit, Oddity::LeftOut);
+        let says = format!("had a check of the node was due: {void}");
+        (left.iter().any(|of| of.ends_with(&says)), audit.rounds_void)
+    };
+    let world = by_drand();
+    let due = world.due();
+    assert_eq!(of_void(&world, due[0], &|_| ()), (true, 0));
+    // The log has a stream of the node, and a session in the round.
+    let idle = (3..ROUNDS - 1).find(|round| !due.contains(round)).unwrap();
+    let checker = key(10).public().id();
+    let streamed = |of: &mut Played| {
+        if of.number == ROUNDS {
+            of.entries.push(stream(&world, "of a checker", 1, &checker));
+            of.entries
+                .push(session(&world, "of a player", (idle - 1, idle + 1)));
+        }
+    };
+    let checked = |of: &mut Played| {
+        streamed(of);
+        of.told["committees"] = json!([1, 3, 1]);
+    };
+    let played = |of: &mut Played| {
+        checked(of);
+        for checker in of.told["checkers"].as_array_mut().unwrap() {
+            checker["plays_since_s"] = json!(1);
+        }
+    };
+    let streams = "streams are not checked";
+    assert_eq!(of_void(&world, idle, &streamed), (false, 1), "{streams}");
+    assert_eq!(of_void(&world, idle, &checked), (false, 1), "nobody plays");
+    assert_eq!(of_void(&world, idle, &played), (true, 0));
+    // The node's key came in as the round began.
+    let began_s = world.network.anchor.begins_ms(due[0]) / 1000;
+    let newer = World {
+        network: World::since(8, began_s - 300).network,
+        ..by_drand()
+    };
+    assert_eq!(of_void(&newer, due[0], &|_| ()), (false, 1));
 }
 
 #[test]

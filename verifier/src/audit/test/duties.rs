@@ -11,7 +11,7 @@ use nearlight_proof::receipt::predicate::Verdict as Settled;
 use nearlight_proof::receipt::statement::Countersign;
 use serde_json::{Value, json};
 
-mod streams;
+pub(super) mod streams;
 
 /// Two-hour rounds: twelve a day, so that some are due and some are not.
 const ROUND_MS: u64 = 2 * 3600 * 1000;
@@ -36,7 +36,7 @@ pub(super) struct Played {
     pub(super) number: u64,
     order: Vec<KeyId>,
     pub(super) told: Value,
-    entries: Vec<Vec<u8>>,
+    pub(super) entries: Vec<Vec<u8>>,
 }
 
 impl World {
@@ -46,6 +46,11 @@ impl World {
 
     /// A network of so many checkers.
     pub(super) fn of(checkers: u8) -> Self {
+        Self::since(checkers, START_S - 301)
+    }
+
+    /// As [`World::of`], with a node whose key counts from then.
+    pub(super) fn since(checkers: u8, from_s: u64) -> Self {
         let for_ever = (0, START_S * 2);
         let mut keys: Vec<_> = (10..10 + checkers)
             .map(|n| listed(&key(n).public(), Role::Checker, &format!("op{n}"), for_ever))
@@ -56,7 +61,7 @@ impl World {
             &key(9).public(),
             Role::Node,
             HOST,
-            (START_S - 301, START_S * 2),
+            (from_s, START_S * 2),
         ));
         Self {
             network: Network::new((START_S * 1000, ROUND_MS), keys, &key(8)),

@@ -7,7 +7,7 @@ use nearlight_proof::receipt::session::{EdgeSide, SUBJECT, Session, commitment};
 use nearlight_proof::receipt::statement::Subject;
 
 /// A session of a player of these rounds, from just after the first began until just before the last does.
-fn session(world: &World, id: &str, rounds: (u64, u64)) -> Vec<u8> {
+pub(in super::super) fn session(world: &World, id: &str, rounds: (u64, u64)) -> Vec<u8> {
     let began_s = |round| world.network.anchor.begins_ms(round) / 1000;
     let edge = EdgeSide {
         node: node(),
@@ -27,7 +27,7 @@ fn session(world: &World, id: &str, rounds: (u64, u64)) -> Vec<u8> {
 }
 
 /// What a checker found of a session that it played in a round.
-fn stream(world: &World, id: &str, round: u64, checker: &KeyId) -> Vec<u8> {
+pub(in super::super) fn stream(world: &World, id: &str, round: u64, checker: &KeyId) -> Vec<u8> {
     let issuer = (10..18).map(key).find(|key| key.public().id() == *checker);
     let issuer = issuer.unwrap();
     let game = Game {
