@@ -12,19 +12,17 @@ use crate::certificate;
 use crate::cli::DoctorArgs;
 use crate::failure::Failure;
 use crate::keys;
-use crate::member::{self, Network};
-use nearlight_kit::clock::unix_ms;
-use nearlight_proof::beacon::anchor::Anchor;
-use nearlight_proof::beacon::used::{Beacon, Timetable, Used};
-use nearlight_proof::beacon::{chain, drand};
-use nearlight_proof::encoding::{array_from_hex, hex};
-use nearlight_protocol::checker::BeaconRound;
+use crate::member::Network;
 use nearlight_protocol::problem::ProblemType;
 use std::fmt;
 use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
+
+mod rounds;
+
+use rounds::{Known, round_of};
 
 /// The farthest that this machine's clock may be from the broker's.
 const SKEW_MAX: Duration = Duration::from_secs(2);
@@ -171,112 +169,6 @@ fn the_beacon(
     }
 }
 
-/// What this checker knows of rounds, whatever the broker says now.
-struct Known {
-    /// The chain, and the beacons that `run` was told of and keeps.
-    kept: Timetable,
-    wanted: Option<Beacon>,
-}
-
-impl Known {
-    fn of(data: &Path, network: &Network, wanted: Option<Beacon>) -> Result<Self, Failure> {
-        let (mut kept, authority) = (Timetable::new(network.anchor()?), network.authority()?);
-        let (entries, _) = member::beacons(data)?.unwrap_or_default();
-        for entry in entries {
-            let used = Used::open(entry.as_bytes(), &authority);
-            // What is garbled `run` says, and does not start.
-            let _ = used.map(|used| kept.add(used));
-        }
-        Ok(Self { kept, wanted })
-    }
-
-    /// Whether `run` works by this beacon in this round.
-    fn agrees(&self, round: u64, said: Beacon) -> Result<(), String> {
-        let kept = self.kept.beacon(round);
-        let says = format!("the broker says that round {round} takes its value from {said}");
-        match (self.wanted, said) {
-            (Some(wanted), _) if wanted != said => Err(format!("{says}, and --beacon {wanted}")),
-            // Nobody told this checker of any beacon but its chain: the first entry is still to be seen.
-            _ if kept != said && kept != Beacon::Chain => Err(format!(
-                "{says}, and the log said {kept}, which this checker keeps and works by; ask its operator why"
-            )),
-            (None, Beacon::Drand(network)) if network != drand::QUICKNET => Err(format!(
-                "{says}, which is not quicknet; if you believe it, name it with --beacon, here and to `run`"
-            )),
-            (_, Beacon::Chain | Beacon::Drand(_)) => Ok(()),
-        }
-    }
-}
-
-/// The round of this moment, or the one before where the clocks differ a little, held to what is known of it.
-fn round_of(broker: &Broker, known: &Known) -> Result<String, String> {
-    let anchor = known.kept.anchor();
-    let skew_ms = u64::try_from(SKEW_MAX.as_millis()).unwrap_or(0);
-    let round = anchor.round_at(unix_ms().saturating_sub(skew_ms));
-    let mut round =
-        round.ok_or("the network's chain has no more rounds; its operator has to begin another")?;
-    if round == 0 {
-        return Ok("the network's rounds have not begun yet".to_owned());
-    }
-    // One that takes its value from drand has it a few seconds after it began.
-    let told = match broker.round(round) {
-        Err(Refused::Said(ProblemType::NotFound, _)) if round > 1 => {
-            round -= 1;
-            broker.round(round)
-        }
-        told => told,
-    };
-    let told = told.map_err(|error| {
-        format!("the broker does not tell round {round}, which has begun by this machine's clock: {error}")
-    })?;
-    let value: Option<[u8; 32]> = array_from_hex(&told.value);
-    // Brokers of before have a chain alone, and do not say so.
-    let said = told.beacon.parse().unwrap_or(Beacon::Chain);
-    known.agrees(round, said)?;
-    if let Beacon::Drand(network) = said {
-        return round_of_drand(anchor, network, (round, &told));
-    }
-    match value.is_some_and(|value| chain::verify((0, &anchor.anchor), round, &value)) {
-        true => Ok(format!("round {round} of the network's chain, verified")),
-        false => Err(format!(
-            "the broker's value of round {round} is not of the chain that this checker came in with; join again, and ask why"
-        )),
-    }
-}
-
-/// A round that takes its value from drand.
-fn round_of_drand(
-    anchor: &Anchor,
-    network: drand::Network,
-    (round, told): (u64, &BeaconRound),
-) -> Result<String, String> {
-    if told.void {
-        return Err(format!(
-            "round {round} is void: the broker had no value of {network} in time; its operator has to let it reach a relay"
-        ));
-    }
-    let mut table = Timetable::new(anchor.clone());
-    let used = Used {
-        anchor: anchor.anchor,
-        beacon: Beacon::Drand(network),
-        from_round: round,
-    };
-    table.add(used).map_err(|error| error.to_string())?;
-    let signature = told.signature.as_deref().and_then(array_from_hex);
-    let signature = signature.ok_or("the broker's round of drand has no signature")?;
-    let value = table.value(round, &signature);
-    let value = value.map_err(|why| format!("the broker gives a signature that is none {why}"))?;
-    let (_, of) = table.drand(round).unwrap_or((network, 0));
-    match hex(&value) == told.value {
-        true => Ok(format!(
-            "round {round} of the network, which is round {of} of {network}, verified"
-        )),
-        false => Err(format!(
-            "the broker's value of round {round} is not of its signature"
-        )),
-    }
-}
-
 fn quicknet(relay: &str) -> Result<String, String> {
     let beacon = beacon::newest(relay).map_err(|error| error.to_string())?;
     Ok(format!("round {} of quicknet, verified", beacon.round))
@@ -411,8 +303,6 @@ fn is_stun_answer(request: &[u8; 20], answer: &[u8]) -> bool {
 #[cfg(test)]
 mod test {
     use super::*;
-    use nearlight_proof::beacon::drand::fixture::Signer;
-    use nearlight_proof::key::KeyId;
 
     #[test]
     fn what_is_available_is_read() {
@@ -436,54 +326,6 @@ mod test {
         assert!(udp(&at).is_ok());
         assert!(udp(&at).unwrap_err().contains("no STUN server"));
         answering.join().unwrap();
-    }
-
-    /// It believed whatever network of drand the broker named.
-    #[test]
-    fn a_beacon_that_is_not_the_one_that_is_known_is_named() {
-        let drand = |seed| Beacon::Drand(Signer::new(seed).network(1_000, 3));
-        let quicknet = Beacon::Drand(drand::QUICKNET);
-        let anchor = Anchor {
-            anchor: KeyId([9; 32]),
-            genesis_ms: 1_000_000,
-            length: 100,
-            round_ms: 60_000,
-        };
-        let known = |kept: Option<Beacon>, wanted| {
-            let mut table = Timetable::new(anchor.clone());
-            let of = |beacon| Used {
-                anchor: anchor.anchor,
-                beacon,
-                from_round: 5,
-            };
-            let _ = kept.map(|beacon| table.add(of(beacon)));
-            Known {
-                kept: table,
-                wanted,
-            }
-        };
-        let cases = [
-            (None, None, Beacon::Chain, ""),
-            (None, None, quicknet, ""),
-            (None, None, drand(5), "which is not quicknet"),
-            (None, Some(drand(5)), drand(5), ""),
-            (None, Some(drand(5)), drand(6), "and --beacon drand:"),
-            (None, Some(quicknet), Beacon::Chain, "and --beacon quicknet"),
-            (Some(quicknet), None, quicknet, ""),
-            (Some(quicknet), None, Beacon::Chain, "the log said quicknet"),
-            (Some(quicknet), None, drand(5), "the log said quicknet"),
-            (Some(drand(5)), None, drand(5), "which is not quicknet"),
-            (Some(drand(5)), Some(drand(5)), drand(5), ""),
-        ];
-        for (kept, wanted, said, words) in cases {
-            let known = known(kept, wanted);
-            match known.agrees(7, said) {
-                Ok(()) => assert_eq!(words, "", "{said} {kept:?} {wanted:?}"),
-                Err(why) => assert!(!words.is_empty() && why.contains(words), "{why}"),
-            }
-            let is_chain = known.wanted.is_none_or(|of| of == Beacon::Chain);
-            assert_eq!(known.agrees(4, Beacon::Chain).is_ok(), is_chain, "before");
-        }
     }
 
     #[test]

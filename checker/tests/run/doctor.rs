@@ -115,4 +115,12 @@ fn a_beacon_that_is_another_one_than_the_log_said_is_named() {
         "{beacon}"
     );
     assert!(!is_fit);
+    // With what is none `run` does not start.
+    std::fs::write(member.dir.path().join("beacons.jsonl"), "{}\n").unwrap();
+    let (is_fit, [beacon, ..]) = look(&member, &[]);
+    assert!(
+        beacon.contains("is not signed by the directory's key"),
+        "{beacon}"
+    );
+    assert!(!is_fit);
 }
