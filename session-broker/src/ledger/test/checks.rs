@@ -174,6 +174,10 @@ async fn a_copy_that_stopped_holds_nothing(store: &Store) {
     assert_eq!(write(hold("first", 30_060)).await, Applied::RaceLost);
     // One that was away for longer than it held its key goes on, if nobody came in between.
     assert_eq!(write(hold("second", 31_000)).await, Applied::Done);
+    // Nor does the first hold it once the second has stopped, too.
+    assert_eq!(write(stop("second", 31_010)).await, Applied::Done);
+    assert_eq!(write(hold("first", 31_020)).await, Applied::RaceLost);
+    assert_eq!(write(hold("third", 31_030)).await, Applied::Done);
 }
 
 /// A token lets one key in; a copy of a checker holds its key for a while; who is shut out stays out.

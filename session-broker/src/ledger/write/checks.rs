@@ -124,17 +124,20 @@ const REVOKE: &str = "
 const HAS_CHECKER: &str = "
     SELECT c.revoked_s FROM checker c, {rows key_id text} WHERE c.key_id = r.key_id";
 
-/// A copy that said that it stops holds nothing any more: what it asked before that may come after it.
+/// A copy that said that it stops holds nothing any more: what it asked before that may come after it, and after another copy.
 const HOLD: &str = "
     UPDATE checker SET instance = r.instance, instance_until_ms = r.until,
         plays_since_ms = CASE WHEN r.plays = 0 THEN 0
             WHEN r.plays = 1 AND checker.plays_since_ms = 0 THEN r.now
-            ELSE checker.plays_since_ms END
+            ELSE checker.plays_since_ms END,
+        stopped = CASE WHEN checker.instance <> r.instance AND checker.instance_until_ms = 0
+            THEN checker.instance ELSE checker.stopped END
     FROM {rows key_id text, instance text, until bigint, plays bigint, now bigint}
     WHERE checker.key_id = r.key_id AND checker.revoked_s IS NULL
         AND CASE WHEN checker.instance = r.instance
             THEN r.until = 0 OR checker.instance_until_ms > 0
-            ELSE checker.instance_until_ms <= r.now END";
+            ELSE checker.instance_until_ms <= r.now
+                AND (checker.stopped IS NULL OR checker.stopped <> r.instance) END";
 
 const ASSIGN: &str = "
     INSERT INTO assignment (round, node_key, duty, checker, node_id, place, due_ms, until_ms, state)
