@@ -11,4 +11,4 @@ if [ ! -x "$VENV/bin/python" ] || ! "$VENV/bin/python" -c 'import cryptography, 
     python3 -m venv "$VENV" || die "cannot make a Python environment" "Install it: apt-get install python3-venv"
     "$VENV/bin/pip" install --quiet "cryptography==$CRYPTOGRAPHY" "py_ecc==$PY_ECC" || die "cannot install cryptography $CRYPTOGRAPHY and py_ecc $PY_ECC"
 fi
-"$VENV/bin/python" "$ROOT/docs/verify/verify.py" vectors "$ROOT"/core/proof/vectors/{golden,public,quicknet}.json
+"$VENV/bin/python" "$ROOT/docs/verify/verify.py" vectors "$ROOT"/core/proof/vectors/{golden,public,quicknet,sample}.json

@@ -903,6 +903,17 @@ def public(vectors, same):
                     for k, t, s in lines if k in by_id], [True] * 8)
 
 
+def player_sample(vectors, same):
+    """What a page signs of a session."""
+    sample = {name: vectors[name] for name in ("quality", "key", "signature")}
+    same("a sample's text", canonical(sample["quality"]), vectors["text"])
+    same("a sample", is_sample(sample), True)
+    for name, other in (("another number", {"quality": {**sample["quality"], "frames": sample["quality"]["frames"] + 1}}),
+                        ("another signature", {"signature": sample["signature"][::-1]}),
+                        ("no key", {"key": ""})):
+        same(f"a sample with {name}", is_sample({**sample, **other}), False)
+
+
 def answer(asked):
     later = [json.loads(one) for one in asked["later"]]
     keys = directory(asked["directory"].encode(), bytes.fromhex(asked["authority"]))
@@ -923,6 +934,8 @@ def main(arguments):
                 vectors = json.load(file)
             if "quicknet" in vectors:
                 rounds_of_quicknet(vectors["quicknet"], same)
+            elif "quality" in vectors:
+                player_sample(vectors, same)
             else:
                 (golden if "porc" in vectors else public)(vectors, same)
         print(f"{counts[0]} agree, {counts[1]} differ")
