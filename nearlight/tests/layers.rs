@@ -215,3 +215,45 @@ fn pure_crates_use_nothing_that_could_do_io() {
         }
     }
 }
+
+/// What links to a system's library, or looks for one as it is built.
+fn is_of_the_system(name: &str) -> bool {
+    let looks = [
+        "bindgen",
+        "cmake",
+        "libc",
+        "pkg-config",
+        "system-deps",
+        "vcpkg",
+    ];
+    name.ends_with("-sys") || looks.contains(&name)
+}
+
+/// Whoever believes nobody builds the verifier by itself, statically, and needs nothing of the machine: what
+/// `cargo build -p nearlight-verifier` takes has no crate that links to anything.
+#[test]
+fn the_verifier_alone_needs_no_library_of_the_system() {
+    let of = |package: &str| -> BTreeSet<String> {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--locked", "--offline", "--package", package])
+            .args(["--edges", "normal,build", "--prefix", "none"])
+            .args(["--format", "{p}", "--target", "x86_64-unknown-linux-musl"])
+            .args([
+                "--manifest-path",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"),
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names = text.lines().filter_map(|line| line.split(' ').next());
+        names.map(str::to_owned).collect()
+    };
+    let verifier = of("nearlight-verifier");
+    assert!(verifier.contains("nearlight-proof"), "{verifier:?}");
+    let of_the_system: Vec<_> = verifier.iter().filter(|of| is_of_the_system(of)).collect();
+    assert!(of_the_system.is_empty(), "{of_the_system:?}");
+    // A broker's do: the test would see them.
+    assert!(of("session-broker").iter().any(|of| is_of_the_system(of)));
+}
