@@ -162,6 +162,7 @@ impl<'a> Comparison<'a> {
 
     /// What is said of no slice.
     fn whole(&mut self, ours: &[Told], theirs: &Told) {
+        type Value = fn(&Told) -> Option<u64>;
         let last = ours.last();
         let model = last.and_then(|told| told.model.as_ref());
         self.equal("model", model, theirs.model.as_ref());
@@ -169,7 +170,7 @@ impl<'a> Comparison<'a> {
         self.equal("capability", capability, theirs.capability.as_ref());
         let ecc = last.and_then(|told| told.ecc_on.as_ref());
         self.equal("ECC", ecc, theirs.ecc_on.as_ref());
-        let of: [(&str, fn(&Told) -> Option<u64>); 3] = [
+        let of: [(&str, Value); 3] = [
             ("utilisation", |told| told.busy_percent),
             ("ECC errors", |told| told.ecc_volatile),
             ("ECC errors ever", |told| told.ecc_aggregate),

@@ -206,6 +206,7 @@ fn every_value_of_every_generation_is_compared_and_what_neither_gives_is_named()
 
 #[test]
 fn a_value_that_differs_or_that_one_gives_alone_fails_with_its_name() {
+    type Change = fn(&mut Told);
     let fails = |printed: &Printed, ours: &[Told], words: &str| {
         let check = judged(printed, ours);
         assert_eq!(check.verdict, Fail, "{words}: {check:?}");
@@ -213,7 +214,7 @@ fn a_value_that_differs_or_that_one_gives_alone_fails_with_its_name() {
         assert!(check.fix.is_some());
     };
     let (printed, ours) = l4();
-    let changes: [(&str, fn(&mut Told)); 10] = [
+    let changes: [(&str, Change); 10] = [
         ("model", |told| told.model = Some("NVIDIA L40".to_owned())),
         ("capability", |told| told.capability = None),
         ("memory of", |told| told.total_mib = Some(24_564)),
