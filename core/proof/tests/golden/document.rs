@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 mod contested;
 mod due;
+mod others;
 mod pages;
 mod played;
 mod rounds;
@@ -202,6 +203,7 @@ fn cases() -> Vec<Case> {
     ];
     cases.extend(contested::cases());
     cases.extend(played::cases());
+    cases.extend(others::cases());
     cases
 }
 

@@ -9,7 +9,7 @@ use nearlight_proof::receipt::session::{
 };
 use nearlight_proof::receipt::statement::Countersign;
 
-fn quality(seconds: u32, frames: u64) -> Quality {
+pub(super) fn quality(seconds: u32, frames: u64) -> Quality {
     Quality {
         seconds,
         frames,
