@@ -58,9 +58,34 @@ pub enum Command {
     /// Verify a receipt offline, as `nearlight receipt verify` does.
     #[command(after_help = VERIFY_STATUS)]
     Verify(VerifyArgs),
+    /// Take back receipts of this checker's own.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
     /// What this checker was assigned, what it missed and why, how its word compares with what rounds came to, and what
     /// it earned.
     Status(StatusArgs),
+}
+
+/// `checker receipt`
+#[derive(Debug, Subcommand)]
+pub enum ReceiptCommand {
+    /// Say in the log, with this checker's key, that a receipt of its own is void: it weighs and earns nothing from then on, and
+    /// verifiers say REVOKED. It cannot be undone, and saves nobody whom execution refutes.
+    Revoke(RevokeArgs),
+}
+
+/// `checker receipt revoke`
+#[derive(Debug, Args)]
+pub struct RevokeArgs {
+    /// The receipt: its place in the log, or its leaf of 64 hex digits.
+    #[arg(value_name = "INDEX|HASH")]
+    pub what: String,
+    /// Why, as a sentence.
+    #[arg(long)]
+    pub reason: String,
+    /// The broker's listener for nodes and checkers, HOST:PORT, if it is elsewhere than the broker says.
+    #[arg(long)]
+    pub at: Option<String>,
 }
 
 /// `checker status`

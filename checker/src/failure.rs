@@ -66,6 +66,12 @@ pub enum Failure {
     /// A file to verify with is none, or cannot be read.
     #[error(transparent)]
     Verify(nearlight_verifier::AskError),
+    /// It names no receipt.
+    #[error("`{0}` is no receipt; write its place in the log, or its leaf of 64 hex digits")]
+    NoReceipt(String),
+    /// A receipt cannot say so.
+    #[error("--reason: {0}")]
+    Reason(String),
     /// Another process has the witness of this directory.
     #[error("another process witnesses with {}; one at a time may sign", .0.display())]
     WitnessRuns(PathBuf),

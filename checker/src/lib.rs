@@ -9,7 +9,7 @@
 //!    [`play`]: one probe of a stream.
 //! 4. [`doctor`]: whether this machine can check.
 //! 5. [`member`]: coming into a network, and the [`certificate`] that it shows there; [`run`]: doing what its broker assigns, within [`traffic`], with what it
-//!    found on disk ([`evidence`]); [`status`].
+//!    found on disk ([`evidence`]); [`status`]; [`mod@revoke`]: taking back what it said.
 //! 6. [`witness`]: cosigning the network's log, so that it cannot show two histories.
 //!
 //! **Invariants.** A secret is drawn for one probe and revealed in its order (core/proof, `porc::exchange`). The key
@@ -31,6 +31,7 @@ pub mod keys;
 pub mod member;
 pub mod play;
 pub mod probe;
+pub mod revoke;
 pub mod run;
 pub mod status;
 pub mod table;

@@ -1,10 +1,10 @@
 //! The checker's program.
 
-use checker::cli::{Cli, Command, JoinArgs, RunCommand, VerifyArgs, WitnessArgs};
+use checker::cli::{Cli, Command, JoinArgs, ReceiptCommand, RunCommand, VerifyArgs, WitnessArgs};
 use checker::failure::Failure;
 use checker::{
-    beacon, broker, certificate, doctor, keys, member, play, probe, run, status, table, traffic,
-    witness,
+    beacon, broker, certificate, doctor, keys, member, play, probe, revoke, run, status, table,
+    traffic, witness,
 };
 use clap::Parser;
 use nearlight_protocol::problem::ProblemType;
@@ -85,6 +85,13 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Verify(args) => return verify(&args),
         Command::Witness(args) => watch(data, &args)?,
+        Command::Receipt(ReceiptCommand::Revoke(args)) => {
+            let made = revoke::revoke(data, &args)?;
+            say(format_args!(
+                "{} is void, by receipt {}; this cannot be undone",
+                made.subject, made.placed.index
+            ));
+        }
         Command::Status(args) => standing(data, args.at.as_deref())?,
         Command::Run(args) if !args.once => serve(data, &args)?,
         Command::Run(args) => {

@@ -29,7 +29,7 @@ pub use inside::{AskEndpoint, Copy, Exec, Logs};
 pub use keeping::Keep;
 pub use node::{NodeCommand, TokenCommand};
 pub use outside::{RegistryCommand, WebhookCommand};
-pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun};
+pub use receipt::{ReceiptAudit, ReceiptCommand, ReceiptList, ReceiptRerun, ReceiptRevoke};
 pub use recipe::RecipeCommand;
 pub use session::{SecretArg, SecretFrom, SessionCommand, Start};
 pub use stake::StakeCommand;

@@ -89,6 +89,9 @@ pub enum CommandError {
     /// A file that is no receipt.
     #[error("the file is no receipt: neither an envelope nor what GET /v1/receipts/INDEX answers")]
     NoReceipt,
+    /// The log has none.
+    #[error("the log has no receipt `{0}`; `nearlight receipt list` shows what there is")]
+    NoSuchReceipt(String),
     /// A file cannot be written.
     #[error("cannot write {}", file.display())]
     NotWritten {

@@ -35,6 +35,7 @@ impl Failure {
             Self::Command(
                 CommandError::StreamEnded
                 | CommandError::Profile(_)
+                | CommandError::NoSuchReceipt(_)
                 | CommandError::NoKey(_)
                 | CommandError::EmptyKey
                 | CommandError::NoPassword(_)

@@ -1,6 +1,7 @@
 //! `nearlight receipt`: fetches receipts from a broker, and verifies them without one.
 
 mod audit;
+mod revoke;
 
 use crate::cli::{Broker, ReceiptCommand, ReceiptList, ReceiptRerun};
 use crate::client::Client;
@@ -34,6 +35,7 @@ pub fn receipt(command: &ReceiptCommand, broker: &Broker) -> Result<u8, CommandE
             terminal::result(format_args!("{}", text.trim_end()));
         }
         ReceiptCommand::Verify(ask) => return verify(ask, broker.json),
+        ReceiptCommand::Revoke(asked) => revoke::revoke(asked, broker)?,
         ReceiptCommand::Audit(asked) => return audit::audit(asked, broker),
         ReceiptCommand::Rerun(asked) => return rerun(asked, broker),
     }

@@ -96,6 +96,7 @@ mod recipes;
 mod regions;
 mod registries;
 mod relay;
+mod revocations;
 mod rounds;
 mod saves;
 mod serve;
@@ -361,6 +362,7 @@ fn log_routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(receipts::show_directory))
         .routes(routes!(disputes::create_dispute))
         .routes(routes!(disputes::show_dispute))
+        .routes(routes!(revocations::create_revocation))
         .routes(routes!(stakes::list_stakes, stakes::move_stake))
         .routes(routes!(quality::put_sample))
         .routes(routes!(quality::show_session_receipt))

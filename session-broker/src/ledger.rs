@@ -123,7 +123,7 @@ pub use store::SqlLedger;
 pub use usage::{
     Bill, Budgeted, CardRow, ClaimLine, Item, UsageLine, UsagePlace, UsageQuery, VolumeLine,
 };
-pub use verdicts::{Agreement, CheckRow, Folded, NewVerdicts, RoundOf, VerdictRow};
+pub use verdicts::{Agreement, CheckRow, Folded, NewVerdicts, RoundOf, VerdictRow, VoidKey};
 pub use volumes::{TakeVolume, VolumeRow, VolumesSeen};
 pub use wish::{Estimate, Wish};
 

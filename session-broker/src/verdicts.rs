@@ -9,7 +9,8 @@
 //! ```
 //!
 //! [`fold`] is what an entry does and [`piece`] what a piece of the log does, [`stakes`] what moves with it,
-//! [`referee`] who decides disputes, [`ranks`] what verdicts come to, [`mod@advice`] what is said of it.
+//! [`referee`] who decides disputes, [`splits`] who asks it, [`revoked`] what revocations are of, [`ranks`] what verdicts
+//! come to, [`mod@advice`] what is said of it.
 //!
 //! **Invariants.** Whatever is written follows from the log alone, in its order: brokers that share a ledger,
 //! and one that starts again, come to the same. An entry does what it does once.
@@ -21,6 +22,8 @@ mod fold;
 mod piece;
 mod ranks;
 mod referee;
+mod revoked;
+mod splits;
 mod stakes;
 
 pub(crate) use advice::{Advised, advice};
@@ -83,6 +86,8 @@ pub(crate) struct Verdicts {
     shown: RwLock<Arc<Ranks>>,
     /// What the referee has looked at. Held for a look-up, never across an await.
     looked: Mutex<referee::Looked>,
+    /// Which splits were looked at. Held for a look-up, never across an await.
+    splits: Mutex<splits::Splits>,
     /// Which nodes nobody could check, and when that is looked at again, Unix seconds. Held for a look-up, never across an await.
     unchecked: Mutex<(u64, HashSet<NodeId>)>,
 }
@@ -103,6 +108,7 @@ impl Verdicts {
             known: RwLock::default(),
             shown: RwLock::default(),
             looked: Mutex::default(),
+            splits: Mutex::default(),
             unchecked: Mutex::default(),
         })
     }
@@ -200,6 +206,7 @@ impl Verdicts {
 
     /// Decides what can be decided, and ends what is due.
     async fn settle(&self) -> Result<(), VerdictError> {
+        self.contest_all().await;
         if let Err(error) = self.judge_all().await {
             tracing::debug!(%error, "disputes wait for the log or the ledger");
         }

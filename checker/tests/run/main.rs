@@ -13,6 +13,7 @@ mod evidence;
 mod pki;
 mod private_ca;
 mod probes;
+mod revoke;
 mod scripted;
 mod streams;
 mod traffic;

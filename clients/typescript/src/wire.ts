@@ -1078,6 +1078,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/revocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Says in the log that a receipt, or what a checker's key signed from some time on, is void. Checks that it is of weigh
+         *     nothing from then on. It cannot be undone.
+         */
+        post: operations["create_revocation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions": {
         parameters: {
             query?: never;
@@ -1846,7 +1866,7 @@ export interface components {
          * @description What was done, for the audit log.
          * @enum {string}
          */
-        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "checker-admit" | "checker-join" | "checker-revoke" | "licence-give" | "licence-revoke" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "directory-key-put" | "directory-key-revoke" | "dispute-create" | "stake-move" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-probe" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
+        AuditAction: "app-add" | "app-roll" | "app-roll-back" | "bootstrap" | "checker-admit" | "checker-join" | "checker-revoke" | "licence-give" | "licence-revoke" | "key-create" | "key-rotate" | "key-revoke" | "login" | "logout" | "directory-key-put" | "directory-key-revoke" | "dispute-create" | "receipt-revoke" | "stake-move" | "join-token-create" | "node-drain" | "node-undrain" | "node-revoke" | "node-probe" | "node-vet" | "node-unvet" | "registry-login" | "registry-remove" | "image-policy" | "webhook-set" | "webhook-rotate" | "webhook-remove" | "session-end" | "session-exec" | "session-exec-end" | "session-logs" | "session-files-get" | "session-files-put" | "tenant-create" | "tenant-change" | "volume-delete";
         /** @description One line of the audit log. */
         AuditEntry: {
             /** @description What they did. */
@@ -2244,6 +2264,23 @@ export interface components {
             gpu?: string | null;
             /** @description The node to probe. */
             node: string;
+        };
+        /** @description The body of `POST /v1/revocations`: `receipt`, or `key` and `from_s`. */
+        CreateRevocation: {
+            /**
+             * Format: int64
+             * @description From when on, Unix seconds, by what its receipts say of themselves.
+             */
+            from_s?: number | null;
+            /** @description The key of which what it signed is void, by its id, 64 hex digits. */
+            key?: string | null;
+            /** @description Why, as a sentence of at most 200 bytes. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The receipt, by its place in the log.
+             */
+            receipt?: number | null;
         };
         /** @description `POST /v1/sessions`. Needs an `Idempotency-Key` header. */
         CreateSession: {
@@ -3710,6 +3747,18 @@ export interface components {
          * @enum {string}
          */
         RestartPolicy: "never" | "on-failure" | "always";
+        /** @description A revocation. */
+        Revocation: {
+            /**
+             * Format: int64
+             * @description Its place in the log.
+             */
+            index: number;
+            /** @description Its leaf. */
+            leaf: string;
+            /** @description What is void: the leaf of a receipt, or a key id. */
+            subject: string;
+        };
         /**
          * @description Where a reward is.
          * @enum {string}
@@ -6562,7 +6611,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It stood there already. */
+            /** @description It stood there already; of a revocation of what is revoked, the entry that did so. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6580,7 +6629,7 @@ export interface operations {
                     "application/json": components["schemas"]["Placed"];
                 };
             };
-            /** @description `receipt-refused`, `body-too-large`; `log-unavailable`, also while the disk is almost full; `too-many-requests` with `Retry-After`: its issuer has used its share of the log up (docs/receipts.md). */
+            /** @description `receipt-refused`, `body-too-large`; `forbidden`: it revokes what is another one's; `log-unavailable`, also while the disk is almost full; `too-many-requests` with `Retry-After`: its issuer has used its share of the log up (docs/receipts.md). */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -6764,6 +6813,48 @@ export interface operations {
                 content?: never;
             };
             /** @description `not-found`, `forbidden`, `unauthenticated`, `too-many-requests`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_revocation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateRevocation"];
+            };
+        };
+        responses: {
+            /** @description The receipt was revoked already, by this entry. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Revocation"];
+                };
+            };
+            /** @description It stands in the log. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Revocation"];
+                };
+            };
+            /** @description `not-found`: no such receipt, or no checker's key. `receipt-refused`: it is none that one revokes. `bad-request`, `forbidden`, `unauthenticated`, `log-unavailable`. */
             default: {
                 headers: {
                     [name: string]: unknown;

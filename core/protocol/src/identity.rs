@@ -287,6 +287,8 @@ pub enum AuditAction {
     DirectoryKeyRevoke,
     /// A receipt was contested.
     DisputeCreate,
+    /// A receipt, or what a key signed, was revoked.
+    ReceiptRevoke,
     /// Stakes were deposited or withdrawn.
     StakeMove,
     /// A join token was made.

@@ -48,6 +48,7 @@ pub mod quality;
 pub mod receipt;
 pub mod region;
 pub mod registry;
+pub mod revocation;
 pub mod stage;
 pub mod stake;
 pub mod standing;

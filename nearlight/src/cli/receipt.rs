@@ -52,9 +52,35 @@ pub enum ReceiptCommand {
     /// gaps, disagreements.
     #[command(after_help = AUDIT_STATUS)]
     Audit(ReceiptAudit),
+    /// Say in the log that a receipt, or what a checker's key signed, is void: checks weigh nothing from then on, and verifiers say
+    /// REVOKED. It cannot be undone. Needs the scope `admin`.
+    Revoke(ReceiptRevoke),
     /// Compute a capacity check anew on this machine, and compare: what was opened, and whole legs of small ones.
     #[command(after_help = RERUN_STATUS)]
     Rerun(ReceiptRerun),
+}
+
+/// `nearlight receipt revoke`.
+#[derive(Debug, Args)]
+pub struct ReceiptRevoke {
+    /// The receipt: its place in the log, or its leaf of 64 hex digits.
+    #[arg(value_name = "INDEX|HASH", required_unless_present = "key")]
+    pub what: Option<String>,
+    /// In place of a receipt: a checker's key, by its id, of which what it signed from --from on is void. `nearlight checker
+    /// revoke` keeps the key from signing more.
+    #[arg(
+        long,
+        value_name = "KEY-ID",
+        conflicts_with = "what",
+        requires = "from"
+    )]
+    pub key: Option<String>,
+    /// With --key: from when on, Unix seconds, by what receipts say of themselves.
+    #[arg(long, value_name = "UNIX-S", requires = "key")]
+    pub from: Option<u64>,
+    /// Why, as a sentence.
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// `nearlight receipt rerun`.

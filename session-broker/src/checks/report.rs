@@ -6,7 +6,8 @@
 
 use super::{Checks, ChecksError};
 use crate::ledger::{
-    Applied, AssignmentQuery, AssignmentRow, AssignmentState, CheckChange, CheckerRow, ReceiptQuery,
+    Applied, AssignmentQuery, AssignmentRow, AssignmentState, CheckChange, CheckerRow,
+    ReceiptQuery, VoidKey,
 };
 use nearlight_proof::encoding::array_from_hex;
 use nearlight_proof::key::{KeyId, PublicKey};
@@ -133,6 +134,14 @@ impl Checks {
         let known = known.ok_or(NotTaken::Wrong("there is no such receipt in the log"))?;
         if known.issuer != row.checker {
             return Err(NotTaken::Wrong("another checker issued that receipt"));
+        }
+        // It would weigh nothing, so somebody else is to stand in.
+        let void = self.ledger.void_keys().await.map_err(ChecksError::from)?;
+        let is_void = |of: &VoidKey| of.key_id == known.issuer && known.issued_at_s >= of.from_s;
+        if void.iter().any(is_void) {
+            return Err(NotTaken::Wrong(
+                "what that key signs is void: it was revoked",
+            ));
         }
         if known.about != row.node_key {
             return Err(NotTaken::Wrong("that receipt is about another node"));

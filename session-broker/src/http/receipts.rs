@@ -44,9 +44,9 @@ const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
         description = "The envelope, at most 65,535 bytes."),
     responses(
         (status = 201, body = Placed, description = "It stands in the log for good."),
-        (status = 200, body = Placed, description = "It stood there already."),
+        (status = 200, body = Placed, description = "It stood there already; of a revocation of what is revoked, the entry that did so."),
         (status = "default", body = Problem, content_type = "application/problem+json",
-         description = "`receipt-refused`, `body-too-large`; `log-unavailable`, also while the disk is almost full; `too-many-requests` with \
+         description = "`receipt-refused`, `body-too-large`; `forbidden`: it revokes what is another one's; `log-unavailable`, also while the disk is almost full; `too-many-requests` with \
                         `Retry-After`: its issuer has used its share of the log up (docs/receipts.md)."),
     )
 )]
@@ -71,6 +71,10 @@ pub(super) async fn append_receipt(
         }
     })?;
     super::disputes::may_be_filed(&api, &entry).await?;
+    let revoked = super::revocations::may_be_entered(&api, &entry, &keys.directory).await?;
+    if let Some(by) = revoked {
+        return Ok((StatusCode::OK, Json(by)));
+    }
     let leaf = entry.leaf().to_owned();
     let logged = log.append_given(entry, &keys.directory).await;
     let logged = logged.map_err(log_failed)?.map_err(too_many)?;

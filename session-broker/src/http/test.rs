@@ -4,7 +4,7 @@ use super::routes;
 use utoipa::openapi::OpenApi;
 
 /// Every path of the API with its methods: what a change adds, it adds here, knowingly.
-const PATHS: [(&str, &[&str]); 88] = [
+const PATHS: [(&str, &[&str]); 89] = [
     ("/.well-known/jwks.json", &["get"]),
     ("/healthz", &["get"]),
     ("/log/checkpoint", &["get"]),
@@ -64,6 +64,7 @@ const PATHS: [(&str, &[&str]); 88] = [
     ("/v1/regions", &["get"]),
     ("/v1/registries", &["get"]),
     ("/v1/registries/{registry}", &["delete", "put"]),
+    ("/v1/revocations", &["post"]),
     ("/v1/sessions", &["get", "post"]),
     ("/v1/sessions/{id}", &["delete", "get"]),
     ("/v1/sessions/{id}/endpoint", &["post"]),

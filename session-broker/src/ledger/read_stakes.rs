@@ -32,6 +32,9 @@ pub trait StakeReads {
 
     /// Pending transfers that follow from a round and that nothing has ended.
     fn pending_of(&self, round: RoundOf) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>>;
+
+    /// Pending transfers that follow from a round, that moved in the end, and that no transfer `back/ID` gave back.
+    fn moved_of(&self, round: RoundOf) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>>;
 }
 
 impl StakeReads for SqlLedger {
@@ -57,7 +60,13 @@ impl StakeReads for SqlLedger {
     }
 
     fn pending_of(&self, round: RoundOf) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>> {
-        self.readers.read(move |at| pending_of(at, round.clone()))
+        self.readers
+            .read(move |at| of_round(at, round.clone(), PENDING))
+    }
+
+    fn moved_of(&self, round: RoundOf) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>> {
+        self.readers
+            .read(move |at| of_round(at, round.clone(), MOVED))
     }
 }
 
@@ -84,6 +93,10 @@ impl StakeReads for FaultyLedger {
 
     fn pending_of(&self, round: RoundOf) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>> {
         self.inner.pending_of(round)
+    }
+
+    fn moved_of(&self, round: RoundOf) -> BoxFuture<'_, Result<Vec<TransferRow>, StoreError>> {
+        self.inner.moved_of(round)
     }
 }
 
@@ -128,13 +141,25 @@ async fn due(pool: &AnyPool, now_ms: UnixMillis, max: u32) -> Result<Vec<Transfe
     rows.iter().map(transfer).collect()
 }
 
-async fn pending_of(pool: &AnyPool, of: RoundOf) -> Result<Vec<TransferRow>, StoreError> {
-    let pending = "
-        SELECT t.* FROM transfer t
-        WHERE t.node = $1 AND t.round = $2 AND t.gpu = $3 AND t.kind = 'pending'
-            AND NOT EXISTS (SELECT 1 FROM transfer e WHERE e.ends = t.id)
-        ORDER BY t.id";
-    let rows = sqlx::query(pending)
+const PENDING: &str = "
+    SELECT t.* FROM transfer t
+    WHERE t.node = $1 AND t.round = $2 AND t.gpu = $3 AND t.kind = 'pending'
+        AND NOT EXISTS (SELECT 1 FROM transfer e WHERE e.ends = t.id)
+    ORDER BY t.id";
+
+const MOVED: &str = "
+    SELECT t.* FROM transfer t
+    WHERE t.node = $1 AND t.round = $2 AND t.gpu = $3 AND t.kind = 'pending'
+        AND EXISTS (SELECT 1 FROM transfer e WHERE e.ends = t.id AND e.kind = 'post')
+        AND NOT EXISTS (SELECT 1 FROM transfer b WHERE b.id = 'back/' || t.id)
+    ORDER BY t.id";
+
+async fn of_round(
+    pool: &AnyPool,
+    of: RoundOf,
+    which: &'static str,
+) -> Result<Vec<TransferRow>, StoreError> {
+    let rows = sqlx::query(which)
         .bind(of.node.clone())
         .bind(i64::try_from(of.round).unwrap_or(i64::MAX))
         .bind(of.gpu_as_kept())

@@ -5,7 +5,7 @@ use super::dialect::Engine;
 use super::fault::FaultyLedger;
 use super::store::SqlLedger;
 use super::tx::json;
-use super::verdicts::{Agreement, CheckRow, NewVerdicts, RoundOf, VerdictRow};
+use super::verdicts::{Agreement, CheckRow, NewVerdicts, RoundOf, VerdictRow, VoidKey};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use sqlx::any::AnyRow;
@@ -44,6 +44,18 @@ pub trait VerdictReads {
 
     /// What checkers found, by the leaves of their receipts; those that count for nothing are left out.
     fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>>;
+
+    /// What a checker found, of receipts that say that they were issued since `from_s`, that stand for `since_s` and later,
+    /// and that nothing revokes.
+    fn checks_by(
+        &self,
+        checker: String,
+        from_s: u64,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>>;
+
+    /// Keys of which the log says that what they signed is void.
+    fn void_keys(&self) -> BoxFuture<'_, Result<Vec<VoidKey>, StoreError>>;
 
     /// How a checker's word compares with what its rounds came to, of checks issued since then.
     fn agreement(
@@ -91,6 +103,20 @@ impl VerdictReads for SqlLedger {
         self.readers.read(move |at| checked(at, leaves.clone()))
     }
 
+    fn checks_by(
+        &self,
+        checker: String,
+        from_s: u64,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>> {
+        self.readers
+            .read(move |at| checks_by(at, checker.clone(), (from_s, since_s)))
+    }
+
+    fn void_keys(&self) -> BoxFuture<'_, Result<Vec<VoidKey>, StoreError>> {
+        self.readers.read(void_keys)
+    }
+
     fn agreement(
         &self,
         checker: String,
@@ -131,6 +157,19 @@ impl VerdictReads for FaultyLedger {
 
     fn checked(&self, leaves: Vec<String>) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>> {
         self.inner.checked(leaves)
+    }
+
+    fn checks_by(
+        &self,
+        checker: String,
+        from_s: u64,
+        since_s: u64,
+    ) -> BoxFuture<'_, Result<Vec<CheckRow>, StoreError>> {
+        self.inner.checks_by(checker, from_s, since_s)
+    }
+
+    fn void_keys(&self) -> BoxFuture<'_, Result<Vec<VoidKey>, StoreError>> {
+        self.inner.void_keys()
     }
 
     fn agreement(
@@ -242,7 +281,41 @@ async fn checked(pool: &AnyPool, leaves: Vec<String>) -> Result<Vec<CheckRow>, S
     Ok(found)
 }
 
-/// Of several checks of one round the first that is certain counts, as in the round.
+async fn checks_by(
+    pool: &AnyPool,
+    checker: String,
+    (from_s, since_s): (u64, u64),
+) -> Result<Vec<CheckRow>, StoreError> {
+    let by = "
+        SELECT c.* FROM checked c JOIN receipt r ON r.place = c.place
+        WHERE c.checker = $1 AND c.issued_at_s >= $2 AND r.issued_at_s >= $3 AND c.revoked IS NULL
+        ORDER BY c.place";
+    let rows = sqlx::query(by)
+        .bind(checker)
+        .bind(signed(since_s))
+        .bind(signed(from_s))
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    rows.iter().map(check).collect()
+}
+
+async fn void_keys(pool: &AnyPool) -> Result<Vec<VoidKey>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM void_key ORDER BY key_id")
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::NotApplied)?;
+    let key = |row: &AnyRow| {
+        Ok(VoidKey {
+            key_id: row.get("key_id"),
+            from_s: number(row, "from_s")?,
+            place: number(row, "place")?,
+        })
+    };
+    rows.iter().map(key).collect()
+}
+
+/// What is revoked compares with nothing, but for a word that was refuted. Of several checks of one round the first that is certain counts, as in the round.
 async fn agreement(pool: &AnyPool, checker: String, since_s: u64) -> Result<Agreement, StoreError> {
     let counts = "
         SELECT COUNT(*) AS decided,
@@ -250,11 +323,12 @@ async fn agreement(pool: &AnyPool, checker: String, since_s: u64) -> Result<Agre
             COUNT(CASE WHEN v.liars LIKE '%' || c.checker || '%' THEN 1 END) AS refuted
         FROM checked c JOIN verdict v ON v.node = c.node AND v.round = c.round AND v.gpu = c.gpu
         WHERE c.checker = $1 AND c.issued_at_s >= $2 AND c.seat IS NOT NULL
+            AND (c.revoked IS NULL OR v.liars LIKE '%' || c.checker || '%')
             AND c.finding <> 'inconclusive' AND v.finding <> 'inconclusive'
             AND NOT EXISTS (SELECT 1 FROM checked e
                 WHERE e.node = c.node AND e.round = c.round AND e.gpu = c.gpu
                     AND e.checker = c.checker AND e.place < c.place AND e.finding <> 'inconclusive'
-                    AND e.seat IS NOT NULL)";
+                    AND e.seat IS NOT NULL AND (e.revoked IS NULL OR c.revoked IS NOT NULL))";
     let row = sqlx::query(counts)
         .bind(checker)
         .bind(signed(since_s))
@@ -302,6 +376,9 @@ fn check(row: &AnyRow) -> Result<CheckRow, StoreError> {
         reason: row.get("reason"),
         seat: perhaps(row, "seat"),
         blocks: perhaps(row, "blocks"),
+        revoked: row
+            .get::<Option<i64>, _>("revoked")
+            .and_then(|place| u64::try_from(place).ok()),
     })
 }
 

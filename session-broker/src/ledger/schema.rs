@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Migrations, oldest first. The last number is the schema that this broker knows.
-const MIGRATIONS: [(i64, &str, &str); 37] = [
+const MIGRATIONS: [(i64, &str, &str); 38] = [
     (
         1,
         "ledger",
@@ -163,6 +163,11 @@ const MIGRATIONS: [(i64, &str, &str); 37] = [
         48,
         "proved",
         include_str!("../../migrations/0048_proved.sql"),
+    ),
+    (
+        49,
+        "revocations",
+        include_str!("../../migrations/0049_revocations.sql"),
     ),
 ];
 

@@ -57,6 +57,19 @@ pub struct CheckRow {
     pub seat: Option<u32>,
     /// Blocks of memory that were to be filled; `None` of what was found before this was kept.
     pub blocks: Option<u32>,
+    /// The place of the entry that revokes it: then it weighs nothing.
+    pub revoked: Option<u64>,
+}
+
+/// A key of which the log says that what it signed from then on is void.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoidKey {
+    /// The key, by its id in hex.
+    pub key_id: String,
+    /// From when on, Unix seconds, by what receipts say of themselves.
+    pub from_s: u64,
+    /// The place of the entry that says so.
+    pub place: u64,
 }
 
 /// What a round has come to.
@@ -72,7 +85,7 @@ pub struct VerdictRow {
     pub score_permille: u32,
     /// When the newest receipt of it was issued, Unix seconds.
     pub at_s: u64,
-    /// The places of its receipts, of checkers that have a seat in it.
+    /// The places of its receipts, of checkers that have a seat in it; behind them those of the entries that revoke others.
     pub places: Vec<u64>,
     /// The keys whose word was refuted, by their ids.
     pub liars: Vec<String>,
@@ -93,6 +106,10 @@ pub struct Folded {
     pub told_s: u64,
     /// What checkers found.
     pub checks: Vec<CheckRow>,
+    /// Checks that are revoked: their places, and those of the entries that say so.
+    pub revoked: Vec<(u64, u64)>,
+    /// Keys that are revoked, each once.
+    pub void_keys: Vec<VoidKey>,
     /// Rounds as they are now.
     pub verdicts: Vec<VerdictRow>,
     /// Disputes that began.

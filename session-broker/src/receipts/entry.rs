@@ -137,9 +137,14 @@ impl Entry {
         }
     }
 
+    /// Whether it is one of this kind.
+    pub(crate) fn is_of_kind(&self, kind: &str) -> bool {
+        self.row.kind == kind
+    }
+
     /// Whether it contests another one.
     pub(crate) fn is_dispute(&self) -> bool {
-        self.row.kind == "dispute/v1"
+        self.is_of_kind("dispute/v1")
     }
 
     /// Who issued it, and what it is about, hex.

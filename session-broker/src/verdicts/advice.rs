@@ -70,7 +70,7 @@ fn of_newest(newest: &NodeVerdict) -> Option<String> {
     let receipts = receipts.join(", ");
     match (newest.state.as_str(), newest.finding.as_str()) {
         ("split", _) => Some(format!(
-            "Its checkers contradict each other in round {} (receipts {receipts}), which counts neither for nor against it: dispute the receipt that is wrong.",
+            "Its checkers contradict each other in round {} (receipts {receipts}), which counts neither for nor against it: the referee looks at it once a receipt's evidence is there; if you have the probe, dispute the receipt that is wrong.",
             newest.round
         )),
         ("failed", _) => Some(format!(

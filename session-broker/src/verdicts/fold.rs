@@ -1,5 +1,6 @@
 //! What one entry of the log does, and what the entries of a round come to. No clock, no IO.
 
+use super::revoked::Revocation;
 use crate::checks::Chain;
 use crate::ledger::{CheckRow, RoundOf, VerdictRow};
 use crate::receipts::Placed;
@@ -16,15 +17,20 @@ use nearlight_proof::receipt::statement::{Countersign, Statement};
 use nearlight_proof::receipt::verify::readmit;
 use std::collections::BTreeMap;
 
+/// So many checks of one round a checker may have revoked and say something anew: each is kept.
+const ANEW_MAX: usize = 4;
+
 /// What an entry of the log is here.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// A receipt of a check that counts.
-    Check(CheckRow),
+    /// A receipt of a check that counts, and when it says that it was issued.
+    Check(CheckRow, u64),
     /// A dispute over the receipt with that leaf.
     Dispute(Disputed),
     /// A referee's word.
     Verdict(Settling),
+    /// A receipt or a key is void.
+    Revocation(Revocation),
 }
 
 /// A dispute.
@@ -108,7 +114,10 @@ pub(super) fn read(entry: Placed, rounds: &Rounds<'_>, told_s: u64) -> Option<En
     let statement = readmit(&bytes, directory).ok()?;
     let issued_at_s = statement.head.issued_at_s.max(told_s);
     match &statement.predicate {
-        Predicate::Porc(_) => check((place, leaf), &statement, rounds, told_s).map(Entry::Check),
+        Predicate::Porc(_) => {
+            let check = check((place, leaf), &statement, rounds, told_s)?;
+            Some(Entry::Check(check, statement.head.issued_at_s))
+        }
         Predicate::Dispute(dispute) => Some(Entry::Dispute(Disputed {
             place,
             leaf,
@@ -130,7 +139,12 @@ pub(super) fn read(entry: Placed, rounds: &Rounds<'_>, told_s: u64) -> Option<En
                 issued_at_s,
             }))
         }
-        Predicate::Porw(_) | Predicate::Session(_) | Predicate::Revoke(_) => None,
+        Predicate::Revoke(revoke) => {
+            let at = (place, issued_at_s);
+            let revocation = Revocation::of(at, &statement, revoke.from_s, directory);
+            Some(Entry::Revocation(revocation))
+        }
+        Predicate::Porw(_) | Predicate::Session(_) => None,
     }
 }
 
@@ -170,6 +184,7 @@ fn check(
         reason: porc.reason.clone(),
         seat: rounds.seat(porc, statement, told_s),
         blocks: Some(porc.sizes.blocks),
+        revoked: None,
     })
 }
 
@@ -187,28 +202,34 @@ fn is_between_strangers(statement: &Statement, directory: &Directory) -> bool {
     matches!((node, checker), (Some(node), Some(checker)) if node != checker)
 }
 
-/// What a round has come to with these checks, all that there are of it, in the order of the log.
+/// What a round has come to with these checks, all that there are of it, in the order of the log; `round` if a referee has
+/// settled it, the last time at `settled_s`.
 pub(super) fn verdict(
     of: &RoundOf,
     checks: &[CheckRow],
-    before: Option<&VerdictRow>,
-    least: usize,
+    round: Round,
+    (least, settled_s): (usize, u64),
 ) -> VerdictRow {
     let reports: Vec<CheckerReport> = checks.iter().filter_map(report).collect();
-    let round = before.map_or_else(Round::default, round_of);
     let round = round.with(&reports, least);
-    settled(of, &round, (checks, least), 0)
+    settled(of, &round, (checks, least), settled_s)
 }
 
 /// A round with these checks, and a word of a referee of then.
-pub(super) fn settled(
+fn settled(
     of: &RoundOf,
     round: &Round,
     (checks, least): (&[CheckRow], usize),
     issued_at_s: u64,
 ) -> VerdictRow {
     let seated = || checks.iter().filter(|check| check.seat.is_some());
-    let places = seated().map(|check| check.place).collect();
+    let weigh = seated().filter(|check| check.revoked.is_none());
+    let mut places: Vec<u64> = weigh.map(|check| check.place).collect();
+    for revocation in seated().filter_map(|check| check.revoked) {
+        if !places.contains(&revocation) {
+            places.push(revocation);
+        }
+    }
     let at_s = seated().map(|check| check.issued_at_s).max();
     VerdictRow {
         places,
@@ -233,15 +254,17 @@ fn blocks(round: &Round, checks: &[CheckRow], least: usize) -> Option<u32> {
 }
 
 /// Of a checker's checks of a round the first that is certain and the first that is not, with a seat and without: no more of
-/// them say anything, so no more are kept.
+/// them say anything, so no more are kept. What is revoked keeps nothing out, as long as its issuer has not taken back so much.
 pub(super) fn says_something_new(check: &CheckRow, known: &[CheckRow]) -> bool {
     let is_certain = |check: &CheckRow| finding(&check.finding) != Finding::Inconclusive;
     let same = |of: &CheckRow| {
         of.checker == check.checker
             && is_certain(of) == is_certain(check)
             && of.seat.is_some() == check.seat.is_some()
+            && of.revoked.is_none()
     };
-    !known.iter().any(same)
+    let is_taken_back = |of: &&CheckRow| of.checker == check.checker && of.revoked.is_some();
+    known.iter().filter(is_taken_back).count() < ANEW_MAX && !known.iter().any(same)
 }
 
 /// The checks that weigh in their round.
@@ -249,11 +272,10 @@ pub(super) fn weighing(checks: &[CheckRow], least: usize) -> Vec<CheckRow> {
     let reports: Vec<CheckerReport> = checks.iter().filter_map(report).collect();
     let counted = counted(&reports, least);
     let weighs = |check: &&CheckRow| {
-        let seated = check.seat.is_some();
-        seated
-            && counted
-                .iter()
-                .any(|of| of.checker.to_string() == check.checker)
+        let may = check.seat.is_some() && check.revoked.is_none();
+        may && counted
+            .iter()
+            .any(|of| of.checker.to_string() == check.checker)
     };
     checks.iter().filter(weighs).cloned().collect()
 }
@@ -300,7 +322,16 @@ pub(super) fn round_of(row: &VerdictRow) -> Round {
     }
 }
 
+/// What a check says, unless it is revoked.
 pub(super) fn report(check: &CheckRow) -> Option<CheckerReport> {
+    match check.revoked {
+        None => said(check),
+        Some(_) => None,
+    }
+}
+
+/// What a check says, whatever became of it.
+pub(super) fn said(check: &CheckRow) -> Option<CheckerReport> {
     Some(CheckerReport {
         checker: KeyId::from_hex(&check.checker)?,
         finding: finding(&check.finding),

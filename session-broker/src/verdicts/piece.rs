@@ -1,14 +1,17 @@
 //! What a piece of the log comes to: rounds as they are after it, disputes, and what moves.
 
 use super::fold::{self, Disputed, Entry, Rounds, Settling};
+use super::revoked::{Revocation, VoidKeys};
 use super::{VerdictError, Verdicts, stakes};
 use crate::ledger::{
     CheckRow, DisputeBy, DisputeRow, Folded, RoundOf, RoundSeen, Transfer, VerdictRow,
 };
 use crate::receipts::Placed;
 use nearlight_proof::key::KeyId;
-use nearlight_proof::porc::round::Round;
+use nearlight_proof::porc::rank::DAYS;
+use nearlight_proof::porc::round::{Ground, Round};
 use nearlight_proof::receipt::directory::{Directory, Role};
+use nearlight_proof::receipt::predicate::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A round while a piece is gone through.
@@ -17,7 +20,14 @@ struct Open {
     is_known: bool,
     before: Option<VerdictRow>,
     checks: Vec<CheckRow>,
-    settled: Option<(Round, u64)>,
+    /// What a referee has settled it to, if that holds; and when the last one did in this piece.
+    round: Round,
+    settled_s: u64,
+    /// Who was refuted before it was opened again.
+    named: Vec<String>,
+    /// Checks that this piece revokes, and the time by the log.
+    revoked: Vec<CheckRow>,
+    revoked_s: u64,
     /// Whose word was refuted, of those who have no seat in it.
     strangers: Vec<String>,
 }
@@ -26,9 +36,15 @@ impl Open {
     fn of((before, checks): RoundSeen) -> Self {
         Self {
             is_known: before.is_some() || !checks.is_empty(),
+            round: before.as_ref().map(fold::round_of).unwrap_or_default(),
+            named: before
+                .as_ref()
+                .map_or_else(Vec::new, |row| row.liars.clone()),
             before,
             checks,
-            settled: None,
+            settled_s: 0,
+            revoked: Vec::new(),
+            revoked_s: 0,
             strangers: Vec::new(),
         }
     }
@@ -37,6 +53,18 @@ impl Open {
     fn is_round(&self) -> bool {
         let seated = self.checks.iter().any(|check| check.seat.is_some());
         seated || self.before.is_some()
+    }
+
+    /// Whether a word of what most say counts one that is revoked by now: it was said before, and is no word of this round.
+    fn is_stale(&self, verdict: &Verdict) -> bool {
+        let counts = |check: &CheckRow| {
+            let leaf = KeyId::from_hex(&check.leaf);
+            let is_named = leaf.is_some_and(|leaf| verdict.receipts.contains(&leaf));
+            let liar = KeyId::from_hex(&check.checker);
+            is_named && !liar.is_some_and(|key| verdict.liars.contains(&key))
+        };
+        let seated = |check: &&CheckRow| check.seat.is_some() && check.revoked.is_some();
+        Ground::of(verdict) == Ground::Majority && self.checks.iter().filter(seated).any(counts)
     }
 
     fn end(&mut self, dispute: &DisputeRow, ending: Settling) {
@@ -52,12 +80,101 @@ impl Open {
                 .extend(verdict.liars.iter().map(KeyId::to_string));
             return;
         }
-        let before = || self.before.as_ref().map(fold::round_of);
-        let (round, at_s) = match self.settled.take() {
-            Some(settled) => settled,
-            None => (before().unwrap_or_default(), 0),
+        self.round = std::mem::take(&mut self.round).settled_by(&verdict);
+        self.settled_s = self.settled_s.max(issued_at_s);
+    }
+
+    /// Whether it has come to nothing yet.
+    fn is_open(&self, least: usize) -> bool {
+        let reports: Vec<_> = self.checks.iter().filter_map(fold::report).collect();
+        self.round.clone().with(&reports, least) == Round::Open
+    }
+
+    /// The check at that place weighs nothing any more; whether it did. What rests on what most say is weighed anew. What a
+    /// round has come to is not its issuer's to take back: only the network moves it.
+    fn revoke(&mut self, check: u64, by: &Revocation, least: usize) -> bool {
+        let may = by.is_networks || self.is_open(least);
+        let mut checks = self.checks.iter_mut();
+        let known = checks
+            .find(|of| of.place == check && of.revoked.is_none() && (may || of.seat.is_none()));
+        let Some(check) = known else {
+            return false;
         };
-        self.settled = Some((round.settled_by(&verdict), at_s.max(issued_at_s)));
+        check.revoked = Some(by.place);
+        self.revoked.push(check.clone());
+        self.revoked_s = self.revoked_s.max(by.issued_at_s);
+        if let Round::Settled {
+            ground: Ground::Majority,
+            liars,
+            ..
+        } = &self.round
+            && check.seat.is_some()
+        {
+            self.named = liars.iter().map(KeyId::to_string).collect();
+            self.round = Round::Open;
+        }
+        true
+    }
+
+    fn after(&self, of: &RoundOf, least: usize) -> VerdictRow {
+        let round = self.round.clone();
+        let mut row = fold::verdict(of, &self.checks, round, (least, self.settled_s));
+        // What most say takes no name back that execution has given.
+        if row.ground.is_empty() || row.ground == Ground::Majority.name() {
+            for liar in &self.named {
+                if !row.liars.contains(liar) {
+                    row.liars.push(liar.clone());
+                }
+            }
+        }
+        row
+    }
+}
+
+/// A piece while it is gone through.
+struct Piece {
+    rounds: BTreeMap<RoundOf, Open>,
+    /// Of each revocation, by its place, the checks of it that the ledger has.
+    before: BTreeMap<u64, BTreeSet<u64>>,
+    /// Of each check that the piece brings, by its place, when its receipt says that it was issued.
+    said_s: BTreeMap<u64, u64>,
+    void_keys: VoidKeys,
+    folded: Folded,
+}
+
+impl Piece {
+    /// A check counts if it says something new, and its key is not void.
+    fn check(&mut self, check: CheckRow, said_s: u64) {
+        if self.void_keys.has(&check.checker, said_s) {
+            return;
+        }
+        if let Some(open) = self.rounds.get_mut(&check.of)
+            && fold::says_something_new(&check, &open.checks)
+        {
+            self.said_s.insert(check.place, said_s);
+            open.checks.push(check.clone());
+            self.folded.checks.push(check);
+        }
+    }
+
+    fn revoke(&mut self, by: &Revocation, least: usize) {
+        let before = self.before.remove(&by.place).unwrap_or_default();
+        for open in self.rounds.values_mut() {
+            let checks = open.checks.iter();
+            let of_it = checks.filter(|check| match self.said_s.get(&check.place) {
+                Some(said_s) => by.is_of(check, *said_s),
+                None => before.contains(&check.place),
+            });
+            let places: Vec<u64> = of_it.map(|check| check.place).collect();
+            for place in places {
+                if open.revoke(place, by, least) {
+                    self.folded.revoked.push((place, by.place));
+                }
+            }
+        }
+        if let Some(key) = by.void_key() {
+            self.void_keys.add(key);
+        }
     }
 }
 
@@ -86,39 +203,31 @@ impl Verdicts {
             capacity_s: self.checks.capacity_s(),
         };
         let to = from + entries.len() as u64;
-        let (mut checks, mut begun, mut ending) = (Vec::new(), Vec::new(), Vec::new());
+        let mut read = Vec::new();
         for entry in entries {
             let before_s = told_s;
             told_s = told_s.max(entry.issued_at_s);
-            match fold::read(entry, &rounds, before_s) {
-                Some(Entry::Check(check)) => checks.push(check),
-                Some(Entry::Dispute(dispute)) => begun.push(dispute),
-                Some(Entry::Verdict(verdict)) => ending.push(verdict),
-                None => {}
-            }
+            read.extend(fold::read(entry, &rounds, before_s));
         }
-        let (mut rounds, checks) = self.opened(checks).await?;
-        let mut folded = Folded {
+        let mut piece = self.opened(&read).await?;
+        piece.folded = Folded {
             from,
             to,
             told_s,
-            checks,
             ..Folded::default()
         };
-        for dispute in begun {
-            let begun = self.begun(dispute, &folded).await?;
-            folded.disputes.extend(begun);
+        for entry in read {
+            self.take(&mut piece, entry).await?;
         }
-        for verdict in ending {
-            let Some(dispute) = self.disputed(&verdict, &folded).await? else {
-                continue;
-            };
-            folded.ended.push((dispute.place, verdict.place));
-            let open = self.open(&mut rounds, &dispute.of).await?;
-            open.end(&dispute, verdict);
-        }
+        let Piece {
+            rounds,
+            mut folded,
+            void_keys,
+            ..
+        } = piece;
+        folded.void_keys = void_keys.new_ones();
         for (of, open) in rounds {
-            let verdict = self.after(&of, &open);
+            let verdict = open.after(&of, self.least);
             let moved = self.moved(&open, &verdict, &keys.directory).await?;
             folded.transfers.extend(moved);
             if open.is_round() {
@@ -126,6 +235,30 @@ impl Verdicts {
             }
         }
         Ok(folded)
+    }
+
+    /// Does what an entry does, behind those before it.
+    async fn take(&self, piece: &mut Piece, entry: Entry) -> Result<(), VerdictError> {
+        match entry {
+            Entry::Check(check, said_s) => piece.check(check, said_s),
+            Entry::Dispute(dispute) => {
+                let begun = self.begun(dispute, &piece.folded).await?;
+                piece.folded.disputes.extend(begun);
+            }
+            Entry::Verdict(verdict) => {
+                let Some(dispute) = self.disputed(&verdict, &piece.folded).await? else {
+                    return Ok(());
+                };
+                let open = self.open(&mut piece.rounds, &dispute.of).await?;
+                if open.is_stale(&verdict.verdict) {
+                    return Ok(());
+                }
+                piece.folded.ended.push((dispute.place, verdict.place));
+                open.end(&dispute, verdict);
+            }
+            Entry::Revocation(revocation) => piece.revoke(&revocation, self.least),
+        }
+        Ok(())
     }
 
     /// A dispute over a receipt that counts, by whom it concerns, while one can dispute it, and once. When it has to be
@@ -198,28 +331,62 @@ impl Verdicts {
         Ok(known.filter(|dispute| dispute.verdict.is_none() && !has_ended(dispute)))
     }
 
-    /// The rounds of new checks with those that say something new, and these.
-    async fn opened(
-        &self,
-        new: Vec<CheckRow>,
-    ) -> Result<(BTreeMap<RoundOf, Open>, Vec<CheckRow>), VerdictError> {
-        let of: BTreeSet<RoundOf> = new.iter().map(|check| check.of.clone()).collect();
+    /// The rounds of new checks, and of those that are revoked, as the ledger has them; and what else a piece is gone
+    /// through with.
+    async fn opened(&self, read: &[Entry]) -> Result<Piece, VerdictError> {
+        let counts = |entry: &Entry| matches!(entry, Entry::Check(..) | Entry::Revocation(_));
+        let void_keys = match read.iter().any(counts) {
+            true => VoidKeys::known(self.ledger.void_keys().await?),
+            false => VoidKeys::default(),
+        };
+        let (mut of, mut before) = (BTreeSet::new(), BTreeMap::new());
+        let mut asked = void_keys.clone();
+        for entry in read {
+            match entry {
+                Entry::Check(check, _) => {
+                    of.insert(check.of.clone());
+                }
+                Entry::Revocation(revocation) => {
+                    let checks = self.before(revocation, &mut asked).await?;
+                    of.extend(checks.iter().map(|check| check.of.clone()));
+                    let places = checks.iter().map(|check| check.place);
+                    before.insert(revocation.place, places.collect());
+                }
+                Entry::Dispute(_) | Entry::Verdict(_) => {}
+            }
+        }
         let mut seen = self.ledger.rounds(of.iter().cloned().collect()).await?;
         let open = |of: RoundOf| {
             let open = Open::of(seen.remove(&of).unwrap_or_default());
             (of, open)
         };
-        let mut rounds: BTreeMap<RoundOf, Open> = of.into_iter().map(open).collect();
-        let mut kept = Vec::new();
-        for check in new {
-            if let Some(open) = rounds.get_mut(&check.of)
-                && fold::says_something_new(&check, &open.checks)
-            {
-                open.checks.push(check.clone());
-                kept.push(check);
-            }
+        Ok(Piece {
+            rounds: of.into_iter().map(open).collect(),
+            before,
+            said_s: BTreeMap::new(),
+            void_keys,
+            folded: Folded::default(),
+        })
+    }
+
+    /// Checks that the ledger has and that a revocation is of; of a key those of the days that count, unless an earlier one
+    /// was of as many: one of its own, which moves less, is in the way of none of the network's.
+    async fn before(
+        &self,
+        revocation: &Revocation,
+        asked: &mut VoidKeys,
+    ) -> Result<Vec<CheckRow>, VerdictError> {
+        let leaf = vec![revocation.subject.clone()];
+        let mut found = self.ledger.checked(leaf).await?;
+        found.retain(|check| revocation.is_of(check, 0));
+        if let Some(key) = revocation.void_key()
+            && (asked.add(key.clone()) || revocation.is_networks)
+        {
+            let since_s = revocation.issued_at_s.saturating_sub(DAYS * 24 * 3600);
+            let by = self.ledger.checks_by(key.key_id, key.from_s, since_s);
+            found.extend(by.await?);
         }
-        Ok((rounds, kept))
+        Ok(found)
     }
 
     async fn open<'a>(
@@ -232,13 +399,6 @@ impl Verdicts {
             rounds.insert(of.clone(), Open::of(seen));
         }
         Ok(rounds.get_mut(of).expect("it was put in above"))
-    }
-
-    fn after(&self, of: &RoundOf, open: &Open) -> VerdictRow {
-        match &open.settled {
-            None => fold::verdict(of, &open.checks, open.before.as_ref(), self.least),
-            Some((round, at_s)) => fold::settled(of, round, (&open.checks, self.least), *at_s),
-        }
     }
 
     async fn moved(
@@ -257,6 +417,11 @@ impl Verdicts {
             // Nothing has followed from it yet.
             false => Vec::new(),
         };
+        let asks = open.is_known && (!open.revoked.is_empty() || after.finding == "fail");
+        let moved = match asks {
+            true => self.ledger.moved_of(after.of.clone()).await?,
+            false => Vec::new(),
+        };
         let changed = stakes::Changed {
             before: open.before.as_ref(),
             after,
@@ -265,8 +430,13 @@ impl Verdicts {
             strangers: &open.strangers,
             operator: &node.operator,
             pending: &pending,
-            at_ms: after.at_s.saturating_mul(1000),
+            moved: &moved,
+            revoked: &open.revoked,
+            at_ms: after.at_s.max(open.revoked_s).saturating_mul(1000),
         };
         Ok(stakes::moves(&changed, &self.terms))
     }
 }
+
+#[cfg(test)]
+mod test;

@@ -1,6 +1,6 @@
 //! What verdicts come to: for each node a rank, and whether placement takes it.
 
-use crate::ledger::{AssignmentRow, AssignmentState, NewVerdicts, VerdictRow};
+use crate::ledger::{AssignmentRow, AssignmentState, NewVerdicts, RoundOf, VerdictRow};
 use nearlight_proof::porc::rank::{DAYS, Gate, LAST, Past, Rank};
 use nearlight_proof::porc::schedule::CPU;
 use nearlight_proof::porc::score::stands_for_mib;
@@ -123,6 +123,13 @@ impl Known {
         self.rev = new.next;
     }
 
+    /// Rounds in which checkers contradict each other, of receipts issued since then.
+    pub(super) fn splits(&self, since_s: u64) -> Vec<RoundOf> {
+        let rounds = self.nodes.values().flat_map(BTreeMap::values);
+        let splits = rounds.filter(|row| row.state == "split" && row.at_s >= since_s);
+        splits.map(|row| row.of.clone()).collect()
+    }
+
     /// The rounds of a node, of all keys that it has had: a new one sheds nothing.
     fn rounds<'a>(&'a self, keys: &'a [String]) -> impl Iterator<Item = &'a VerdictRow> + Clone {
         let rounds = keys.iter().filter_map(|key| self.nodes.get(key));
@@ -231,7 +238,6 @@ fn pasts<'a>(rounds: impl Iterator<Item = &'a VerdictRow>) -> Vec<Past> {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::ledger::RoundOf;
 
     const NOW_S: u64 = 1_800_000_000;
 

@@ -56,6 +56,20 @@ struct Said {
     issuer: PublicKey,
     porc: Box<Porc>,
     leaf: KeyId,
+    is_revoked: bool,
+}
+
+impl Said {
+    /// Whether it is weighed. What is revoked weighs nothing, but for what execution shows: whom it refutes is a liar, and a
+    /// wrong opening that the node signed is the node's word. Nobody takes those back.
+    fn weighs(&self, ruling: Option<&Ruling>) -> bool {
+        let is_shown = match ruling {
+            Some(Ruling::Refuted { .. }) => true,
+            Some(Ruling::Upheld { .. }) => self.porc.finding == Finding::Fail,
+            Some(Ruling::Undecided { .. }) | None => false,
+        };
+        !self.is_revoked || is_shown
+    }
 }
 
 /// What was looked at, and how far: all open disputes are gone through, a page a look, so that none is in front of another
@@ -72,13 +86,13 @@ pub(super) struct Looked {
     warned: HashSet<u64>,
 }
 
-/// How much evidence had come to this broker, the receipts of the round and the disputes over it, whether it was due, and in
+/// How much evidence had come to this broker, the receipts of the round, those revoked and the disputes over it, whether it was due, and in
 /// which minute, for evidence may have come to another broker: as long as that is so there is nothing new to read.
-type Seen = (u64, usize, usize, bool, u64);
+type Seen = (u64, [usize; 3], bool, u64);
 
-/// Pieces of evidence, receipts, and whether it was due: execution takes seconds, so it is done once for what is shown, and
+/// Pieces of evidence, receipts, those of them that are revoked, and whether it was due: execution takes seconds, so it is done once for what is shown, and
 /// once when it is due.
-type Tried = (usize, usize, bool);
+type Tried = (usize, usize, usize, bool);
 
 /// A dispute with everything that is shown of it.
 struct Shows {
@@ -92,7 +106,8 @@ struct Shows {
 impl Shows {
     fn tried(&self) -> Tried {
         let pieces = self.pieces.iter().map(Vec::len).sum();
-        (pieces, self.said.len(), self.is_due)
+        let revoked = self.said.iter().filter(|of| of.is_revoked).count();
+        (pieces, self.said.len(), revoked, self.is_due)
     }
 }
 
@@ -137,7 +152,13 @@ impl Verdicts {
             over.push(dispute.clone());
         }
         let is_due = dispute.deadline_s <= now_s;
-        let seen = (came, checks.len(), over.len(), is_due, now_s / 60);
+        let revoked = checks.iter().filter(|of| of.revoked.is_some()).count();
+        let seen = (
+            came,
+            [checks.len(), revoked, over.len()],
+            is_due,
+            now_s / 60,
+        );
         if self.looked().seen.get(&dispute.place) == Some(&seen) {
             return Ok(());
         }
@@ -159,15 +180,17 @@ impl Verdicts {
         let least = self.least;
         let work = move || {
             let shown: Vec<Shown> = pieces.iter().flat_map(|of| shown(of)).collect();
-            let reports: Vec<_> = said
-                .iter()
-                .map(|of| (of.report, ruling(of, &node, &shown)))
-                .collect();
-            (decide(&reports, least, is_due), said)
+            let ruled = said.iter().map(|of| (of, ruling(of, &node, &shown)));
+            let weighed = ruled.filter(|(of, ruling)| of.weighs(ruling.as_ref()));
+            let weighed: Vec<_> = weighed.collect();
+            let leaves: Vec<KeyId> = weighed.iter().map(|(of, _)| of.leaf).collect();
+            let reports = weighed.into_iter();
+            let reports: Vec<_> = reports.map(|(of, ruling)| (of.report, ruling)).collect();
+            (decide(&reports, least, is_due), leaves)
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok((Some(judged), said)) => {
-                let verdict = self.verdict(dispute, name, judged, &said);
+            Ok((Some(judged), weighed)) => {
+                let verdict = self.verdict(dispute, name, judged, weighed);
                 let (logged, _) = self.receipts.say(&verdict, true).await?;
                 tracing::info!(
                     dispute = dispute.place,
@@ -226,7 +249,7 @@ impl Verdicts {
         Ok(Some(shows))
     }
 
-    async fn statement(&self, place: u64) -> Result<Option<Statement>, VerdictError> {
+    pub(super) async fn statement(&self, place: u64) -> Result<Option<Statement>, VerdictError> {
         let bytes = self.receipts.entry(place).await?;
         let envelope = bytes.and_then(|bytes| Envelope::parse(&bytes).ok());
         Ok(envelope.and_then(|envelope| Statement::parse(&envelope).ok()))
@@ -234,7 +257,7 @@ impl Verdicts {
 
     /// The evidence of a receipt, or of a dispute, that is here. Each has room of its own for as much as it may name, so that
     /// nobody's pieces, there or only named, keep out another's. Whoever `gives_up` goes on without what cannot be read.
-    async fn pieces(
+    pub(super) async fn pieces(
         &self,
         statement: &Statement,
         gives_up: bool,
@@ -263,7 +286,7 @@ impl Verdicts {
         dispute: &DisputeRow,
         name: String,
         judged: Judged,
-        said: &[Said],
+        receipts: Vec<KeyId>,
     ) -> Statement {
         let key = |hex: &str| KeyId::from_hex(hex).unwrap_or(KeyId([0; 32]));
         let (_, referee) = self.receipts.speakers();
@@ -281,7 +304,7 @@ impl Verdicts {
                 evidence: Vec::new(),
             },
             predicate: Predicate::Verdict(Verdict {
-                receipts: said.iter().map(|of| of.leaf).collect(),
+                receipts,
                 dispute: Some(key(&dispute.leaf)),
                 finding: judged.finding,
                 score_permille: judged.score_permille,
@@ -294,7 +317,8 @@ impl Verdicts {
 }
 
 /// The receipts that a dispute is decided by: all of the round that have a seat in it; or only that which is disputed,
-/// if it has none, for what it says is no matter of the round. Of one checker those that may weigh, however many it issued.
+/// if it has none, for what it says is no matter of the round. Of one checker those that may weigh, however many it issued,
+/// and those that are revoked: they are executed, and weigh only by that.
 fn disputed_with(dispute: &DisputeRow, checks: Vec<CheckRow>) -> Vec<CheckRow> {
     let target = checks.iter().find(|check| check.place == dispute.target);
     let is_seated = target.is_some_and(|check| check.seat.is_some());
@@ -319,11 +343,17 @@ fn read(check: &CheckRow, statement: Statement, directory: &Directory) -> Option
         return None;
     };
     Some(Said {
-        report: fold::report(check)?,
+        report: fold::said(check)?,
         issuer: key_of(&check.checker, Role::Checker, directory)?,
         porc,
         leaf: KeyId::from_hex(&check.leaf)?,
+        is_revoked: check.revoked.is_some(),
     })
+}
+
+/// Whether pieces have a record, so that there is something to execute.
+pub(super) fn shows_something(pieces: &[Vec<u8>]) -> bool {
+    !shown(pieces).is_empty()
 }
 
 /// Records, each with the pieces of its opening behind it.
@@ -371,6 +401,40 @@ fn ruling(said: &Said, node: &PublicKey, shown: &[Shown]) -> Option<Ruling> {
 #[cfg(test)]
 mod test {
     use super::*;
+    use nearlight_proof::receipt::fixture::{key, porc};
+
+    /// F shows a wrong opening that the node signed, and is revoked: the node's word is still there. A word that nothing
+    /// shows is not.
+    #[test]
+    fn what_execution_shows_weighs_though_its_receipt_is_revoked() {
+        let step = || "step".to_owned();
+        let upheld = Ruling::Upheld { step: step() };
+        let finding = Finding::Pass;
+        let refuted = Ruling::Refuted {
+            finding,
+            step: step(),
+        };
+        let weighs = |finding, is_revoked, ruling: Option<&Ruling>| {
+            let said = Said {
+                report: CheckerReport {
+                    checker: key(1).public().id(),
+                    finding,
+                    score_permille: 0,
+                    seat: Some(0),
+                },
+                issuer: key(1).public(),
+                porc: Box::new(porc(finding)),
+                leaf: KeyId([1; 32]),
+                is_revoked,
+            };
+            said.weighs(ruling)
+        };
+        assert!(weighs(Finding::Fail, true, Some(&upheld)));
+        assert!(weighs(Finding::Fail, true, Some(&refuted)));
+        assert!(!weighs(Finding::Pass, true, Some(&upheld)));
+        assert!(!weighs(Finding::Fail, true, None));
+        assert!(weighs(Finding::Fail, false, None));
+    }
 
     /// A dispute over what a stranger says is about that alone; strangers decide no dispute over anything else.
     #[test]
@@ -391,6 +455,7 @@ mod test {
             reason: String::new(),
             seat,
             blocks: None,
+            revoked: None,
         };
         let checks = vec![check(1, Some(0)), check(2, None), check(3, Some(4))];
         let disputed_over = |target| DisputeRow {
@@ -418,5 +483,10 @@ mod test {
         let dispute = disputed_over(1);
         assert_eq!(disputed_with(&dispute, flood).len(), 3);
         assert_eq!(decided_by(2), [2]);
+        // Whoever revokes before the referee looks is executed all the same, whichever receipt is disputed.
+        let mut void = checks;
+        void[0].revoked = Some(8);
+        let with = |target| disputed_with(&disputed_over(target), void.clone()).len();
+        assert_eq!((with(3), with(1)), (2, 2));
     }
 }

@@ -9,6 +9,10 @@
 //! | settled, a liar is named | | a share of the liar's stake is held for the time of disputes; no reward |
 //! | one who has no seat in it is refuted | | a share is taken at once, and nothing else changes |
 //!
+//! Of a round with a check that is revoked, what is held from stakes and does not hold any more is given back at once, and what
+//! was taken, too; the check earns nothing, and what it earned goes back to the pool. What an account does not have is not
+//! moved. A checker moves no stake by what it takes back: of a round that has come to something only the network revokes.
+//!
 //! What is held is ended when the time for disputes is over and no dispute over the round is open: it is posted if the
 //! round still comes to what it was held for, and void otherwise. A round that became a split meanwhile costs nobody
 //! anything, and one that is settled anew takes nothing that it would have to give back. Every penalty names its receipts.
@@ -67,13 +71,18 @@ pub(super) struct Changed<'a> {
     pub(super) operator: &'a str,
     /// What earlier changes hold.
     pub(super) pending: &'a [TransferRow],
+    /// What earlier changes held, what moved in the end and was not given back; as far as it is asked.
+    pub(super) moved: &'a [TransferRow],
+    /// Checks that are revoked now.
+    pub(super) revoked: &'a [CheckRow],
     /// Now, by the log: when the newest receipt was issued.
     pub(super) at_ms: UnixMillis,
 }
 
 /// What moves.
 pub(super) fn moves(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
-    let mut moves = of_the_round(changed, terms);
+    let mut moves = of_revoked(changed);
+    moves.extend(of_the_round(changed, terms));
     moves.extend(
         changed
             .strangers
@@ -81,6 +90,51 @@ pub(super) fn moves(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> 
             .map(|key| liar(changed, key, terms)),
     );
     moves
+}
+
+/// What was held or moved for what is void.
+fn of_revoked(changed: &Changed<'_>) -> Vec<Transfer> {
+    let mut revocations: Vec<u64> = Vec::new();
+    for by in changed.revoked.iter().filter_map(|check| check.revoked) {
+        if !revocations.contains(&by) {
+            revocations.push(by);
+        }
+    }
+    if revocations.is_empty() {
+        return Vec::new();
+    }
+    let own = |of: &TransferRow| {
+        let mut revoked = changed.revoked.iter();
+        let check = revoked.find(|check| of.id == reward(check))?;
+        check.revoked
+    };
+    // A reward is one check's; of a stake all that are revoked were a part.
+    let cites = |of: &TransferRow| match own(of) {
+        Some(revocation) => vec![revocation],
+        None => revocations.clone(),
+    };
+    let is_void = |of: &&TransferRow| {
+        let is_stake = of.credit == SLASHED;
+        (is_stake && !holds(of, Some(changed.after))) || own(of).is_some()
+    };
+    let ended = changed.pending.iter().filter(is_void).map(|held| {
+        let mut ended = end(held, false, changed.at_ms);
+        ended.receipts.extend(cites(held));
+        ended
+    });
+    let given_back = changed.moved.iter().filter(is_void);
+    let given_back = given_back.map(|of| Transfer {
+        id: format!("back/{}", of.id),
+        does: Move::Posted,
+        debit: of.credit.clone(),
+        credit: of.debit.clone(),
+        amount: Amount::Micro(of.amount_micro),
+        receipts: [of.receipts.clone(), cites(of)].concat(),
+        reason: format!("what it rested on is revoked: {}", of.reason),
+        at_ms: changed.at_ms,
+        round: of.round.clone(),
+    });
+    ended.chain(given_back).collect()
 }
 
 fn of_the_round(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
@@ -104,12 +158,12 @@ fn of_the_round(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
         moves.extend(new.map(|key| held_from_liar(changed, key, terms)));
     }
     let is_held = || {
-        let mut pending = changed.pending.iter();
-        pending.any(|held| held.debit.starts_with(OPERATOR))
+        let mut known = changed.pending.iter().chain(changed.moved);
+        known.any(|of| of.debit.starts_with(OPERATOR) && holds(of, Some(after)))
     };
     let is_wrong = |row: &VerdictRow| row.ground == Ground::Wrong.name();
     let is_wrong_now = is_wrong(after) && !changed.before.is_some_and(is_wrong);
-    if after.state == "failed" || (is_wrong_now && !is_held()) {
+    if (after.state == "failed" || is_wrong_now) && !is_held() {
         moves.push(held_from_operator(changed, terms));
     }
     moves.extend(rewards(changed, terms));
@@ -152,6 +206,11 @@ fn end(held: &TransferRow, holds: bool, at_ms: UnixMillis) -> Transfer {
     }
 }
 
+fn seen(checks: &[CheckRow]) -> usize {
+    let seated = || checks.iter().filter(|check| check.seat.is_some());
+    seated().count() + seated().filter(|check| check.revoked.is_some()).count()
+}
+
 fn of_round(of: &RoundOf) -> String {
     format!("{}/{}/{}", of.node, of.round, of.gpu)
 }
@@ -163,8 +222,9 @@ fn held_from_operator(changed: &Changed<'_>, terms: &StakeTerms) -> Transfer {
             "settled".to_owned(),
             "what the node signed fails, executed again, in",
         ),
+        // It grows with each check and each revocation: no two fails of a round have one name.
         _ => (
-            after.places.len().to_string(),
+            seen(changed.checks).to_string(),
             "all checkers say that the node failed",
         ),
     };
@@ -211,6 +271,10 @@ fn held_from_liar(changed: &Changed<'_>, key: &str, terms: &StakeTerms) -> Trans
     }
 }
 
+fn reward(check: &CheckRow) -> String {
+    format!("reward/{}", check.leaf)
+}
+
 /// One for each check that weighs, and whose word the round is. One that there is already is left as it is.
 fn rewards(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
     let after = changed.after;
@@ -224,7 +288,7 @@ fn rewards(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
     });
     accepted
         .map(|check| Transfer {
-            id: format!("reward/{}", check.leaf),
+            id: reward(check),
             does: Move::Pending {
                 until_ms: changed.at_ms.saturating_add(terms.dispute_ms),
                 holds_with: after.finding.clone(),
@@ -241,206 +305,4 @@ fn rewards(changed: &Changed<'_>, terms: &StakeTerms) -> Vec<Transfer> {
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-
-    const TERMS: StakeTerms = StakeTerms {
-        slash_permille: 100,
-        reward_micro: 5,
-        dispute_ms: 1_000,
-    };
-
-    fn of() -> RoundOf {
-        RoundOf {
-            node: "n".to_owned(),
-            round: 7,
-            gpu: "cpu".to_owned(),
-        }
-    }
-
-    fn row(state: &str, finding: &str, liars: &[&str]) -> VerdictRow {
-        VerdictRow {
-            of: of(),
-            state: state.to_owned(),
-            finding: finding.to_owned(),
-            score_permille: 900,
-            at_s: 1,
-            places: vec![3, 4],
-            liars: liars.iter().map(|key| (*key).to_owned()).collect(),
-            ground: String::new(),
-            blocks: None,
-        }
-    }
-
-    fn check(place: u64, checker: &str, finding: &str) -> CheckRow {
-        CheckRow {
-            place,
-            of: of(),
-            checker: checker.to_owned(),
-            leaf: format!("leaf{place}"),
-            finding: finding.to_owned(),
-            score_permille: 900,
-            issued_at_s: 1,
-            reason: String::new(),
-            seat: Some(0),
-            blocks: None,
-        }
-    }
-
-    fn held(id: &str, debit: &str, credit: &str, holds_with: &str) -> TransferRow {
-        TransferRow {
-            id: id.to_owned(),
-            kind: "pending".to_owned(),
-            debit: debit.to_owned(),
-            credit: credit.to_owned(),
-            amount_micro: 9,
-            ends: None,
-            receipts: vec![3],
-            reason: String::new(),
-            at_ms: 1,
-            until_ms: Some(2),
-            round: Some(of()),
-            holds_with: holds_with.to_owned(),
-        }
-    }
-
-    fn ids(
-        before: Option<&VerdictRow>,
-        after: &VerdictRow,
-        checks: &[CheckRow],
-        pending: &[TransferRow],
-    ) -> Vec<String> {
-        let changed = Changed {
-            before,
-            after,
-            checks,
-            weighing: checks,
-            strangers: &[],
-            operator: "host",
-            pending,
-            at_ms: 10,
-        };
-        let moves = moves(&changed, &TERMS);
-        assert!(
-            moves.iter().all(|of| !of.receipts.is_empty()),
-            "each cites its receipts"
-        );
-        let verb = |of: &Transfer| match &of.does {
-            Move::Posted => "posted",
-            Move::Pending { .. } => "pending",
-            Move::Post(_) => "post",
-            Move::Void(_) => "void",
-        };
-        moves
-            .iter()
-            .map(|of| format!("{} {} {}>{}", verb(of), of.id, of.debit, of.credit))
-            .collect()
-    }
-
-    #[test]
-    fn a_pass_rewards_and_a_failure_is_held_from_the_operator() {
-        let passes = [check(3, "a", "pass"), check(4, "b", "pass")];
-        let passed = row("passed", "pass", &[]);
-        let expected = [
-            "pending reward/leaf3 pool>earned/a",
-            "pending reward/leaf4 pool>earned/b",
-        ];
-        assert_eq!(ids(None, &passed, &passes, &[]), expected);
-        let open = row("open", "inconclusive", &[]);
-        assert!(ids(None, &open, &passes, &[]).is_empty());
-        let fails = [check(3, "a", "fail"), check(4, "b", "fail")];
-        let failed = row("failed", "fail", &[]);
-        let expected = [
-            "pending slash/n/7/cpu/2 operator/host>slashed",
-            "pending reward/leaf3 pool>earned/a",
-            "pending reward/leaf4 pool>earned/b",
-        ];
-        assert_eq!(ids(Some(&open), &failed, &fails, &[]), expected);
-        let split = row("split", "inconclusive", &[]);
-        assert!(
-            ids(Some(&failed), &split, &fails, &[]).is_empty(),
-            "what is held waits"
-        );
-    }
-
-    #[test]
-    fn a_won_dispute_gives_back_and_takes_from_the_liar() {
-        let checks = [check(3, "a", "pass"), check(4, "l", "fail")];
-        let pending = [
-            held("slash", "operator/host", "slashed", "fail"),
-            held("reward/leaf4", POOL, "earned/l", "fail"),
-            held("reward/leaf3", POOL, "earned/a", "pass"),
-        ];
-        let failed = row("failed", "fail", &[]);
-        let won = row("settled", "pass", &["l"]);
-        let expected = [
-            "void end/slash operator/host>slashed",
-            "pending slash/n/7/cpu/liar/l checker/l>slashed",
-            "pending reward/leaf3 pool>earned/a",
-        ];
-        let of_liar = due(&pending[1], Some(&won), 9).does;
-        assert_eq!(of_liar, Move::Void("reward/leaf4".to_owned()));
-        assert_eq!(ids(Some(&failed), &won, &checks, &pending), expected);
-        assert!(
-            !ids(Some(&won), &won, &checks, &[])
-                .iter()
-                .any(|id| id.contains("liar")),
-            "once"
-        );
-        let lost = row("settled", "fail", &[]);
-        assert_eq!(
-            ids(Some(&failed), &lost, &checks, &pending),
-            ["pending reward/leaf4 pool>earned/l"],
-            "what is held stays so until nobody can dispute it any more"
-        );
-    }
-
-    /// A lying committee has the round settled its way; the node wins a dispute of its own afterwards, and one of the
-    /// refuted shows at last that the node had signed something wrong.
-    #[test]
-    fn a_round_that_is_settled_anew_holds_anew_and_gives_back() {
-        let checks = [check(3, "a", "fail"), check(4, "b", "fail")];
-        let slash = [held("slash", "operator/host", SLASHED, "fail")];
-        let most = row("settled", "fail", &[]);
-        let mut won = row("settled", "pass", &["a", "b"]);
-        won.ground = "right".to_owned();
-        let expected = [
-            "void end/slash operator/host>slashed",
-            "pending slash/n/7/cpu/liar/a checker/a>slashed",
-            "pending slash/n/7/cpu/liar/b checker/b>slashed",
-        ];
-        assert_eq!(ids(Some(&most), &won, &checks, &slash), expected);
-        let liars = [
-            held("liar/a", "checker/a", SLASHED, LIAR),
-            held("liar/b", "checker/b", SLASHED, LIAR),
-        ];
-        let taken = |verdict| due(&liars[0], Some(verdict), 9).does;
-        assert_eq!(taken(&won), Move::Post("liar/a".to_owned()));
-        let mut lost = row("settled", "fail", &[]);
-        lost.ground = "wrong".to_owned();
-        assert_eq!(taken(&lost), Move::Void("liar/a".to_owned()));
-        let expected = [
-            "void end/liar/a checker/a>slashed",
-            "void end/liar/b checker/b>slashed",
-            "pending slash/n/7/cpu/settled operator/host>slashed",
-            "pending reward/leaf3 pool>earned/a",
-            "pending reward/leaf4 pool>earned/b",
-        ];
-        assert_eq!(ids(Some(&won), &lost, &checks, &liars), expected);
-        assert_eq!(ids(Some(&lost), &lost, &checks, &slash), expected[3..]);
-    }
-
-    #[test]
-    fn what_is_due_is_decided_by_its_round() {
-        let slash = held("slash", "operator/host", SLASHED, "fail");
-        let does = |verdict: Option<&VerdictRow>| due(&slash, verdict, 9).does;
-        let (post, void) = (
-            Move::Post("slash".to_owned()),
-            Move::Void("slash".to_owned()),
-        );
-        assert_eq!(does(Some(&row("failed", "fail", &[]))), post);
-        assert_eq!(does(Some(&row("split", "inconclusive", &[]))), void);
-        assert_eq!(does(Some(&row("settled", "pass", &[]))), void);
-        assert_eq!(does(None), void);
-    }
-}
+mod test;

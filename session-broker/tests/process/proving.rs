@@ -1,6 +1,7 @@
 //! Probes as checkers and nodes have them, in memory: core/proof's two machines, and a node that computes
 //! every leg on a clock of the test's own.
 
+use nearlight_proof::encoding::sha256;
 use nearlight_proof::key::{KeyId, SecretKey};
 use nearlight_proof::log::tree::Hash;
 use nearlight_proof::porc::compute::{Factor, product_row};
@@ -51,23 +52,43 @@ impl Probed {
 
     /// The receipt of one who lies: that it failed, for this reason.
     pub(crate) fn lie(&self, checker: &SecretKey, reason: &str) -> String {
+        self.lie_naming(checker, reason, &[])
+    }
+
+    /// The same, which names these pieces of evidence.
+    pub(crate) fn lie_naming(
+        &self,
+        checker: &SecretKey,
+        reason: &str,
+        pieces: &[Vec<u8>],
+    ) -> String {
+        let named = pieces.iter().map(|piece| Evidence {
+            sha256: KeyId(sha256(&[piece])),
+            bytes: piece.len() as u64,
+            kept_until_s: 0,
+        });
         let porc = Porc {
             finding: Finding::Fail,
             reason: reason.to_owned(),
             ..self.porc.clone()
         };
         let refused = Countersign::Refused("this node does not agree".to_owned());
-        self.says(porc, refused, &[checker])
+        self.says(porc, (refused, named.collect()), &[checker])
     }
 
     /// The receipt of both about another GPU than the CPU, that had so many blocks filled: what no test computes.
     pub(crate) fn of_gpu(&self, keys: [&SecretKey; 2], gpu: &str, blocks: u32) -> String {
         let mut porc = self.porc.clone();
         (porc.gpu, porc.sizes.blocks) = (gpu.to_owned(), blocks);
-        self.says(porc, Countersign::Node(self.node), &keys)
+        self.says(porc, (Countersign::Node(self.node), Vec::new()), &keys)
     }
 
-    fn says(&self, porc: Porc, countersign: Countersign, keys: &[&SecretKey]) -> String {
+    fn says(
+        &self,
+        porc: Porc,
+        (countersign, evidence): (Countersign, Vec<Evidence>),
+        keys: &[&SecretKey],
+    ) -> String {
         let statement = Statement {
             subject: Subject {
                 name: self.name.clone(),
@@ -79,7 +100,7 @@ impl Probed {
                 countersign,
                 assurance: Assurance::Timing,
                 does_not_prove: Vec::new(),
-                evidence: Vec::<Evidence>::new(),
+                evidence,
             },
             predicate: Predicate::Porc(Box::new(porc)),
         };

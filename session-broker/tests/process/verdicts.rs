@@ -112,7 +112,7 @@ async fn file(admin: &Client, receipt: u64, pieces: &[Vec<u8>]) -> Answer {
     filed
 }
 
-async fn put(admin: &Client, pieces: &[Vec<u8>]) {
+pub(crate) async fn put(admin: &Client, pieces: &[Vec<u8>]) {
     for piece in pieces {
         let path = format!("/v1/evidence/{}", hex(&sha256(&[piece])));
         let put = admin.put_bytes(&path, BYTES, piece).await;

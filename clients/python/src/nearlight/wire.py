@@ -90,7 +90,7 @@ class Asset(TypedDict, closed=True):
     """
 
 
-AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'checker-admit', 'checker-join', 'checker-revoke', 'licence-give', 'licence-revoke', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'directory-key-put', 'directory-key-revoke', 'dispute-create', 'stake-move', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
+AuditAction: TypeAlias = Literal['app-add', 'app-roll', 'app-roll-back', 'bootstrap', 'checker-admit', 'checker-join', 'checker-revoke', 'licence-give', 'licence-revoke', 'key-create', 'key-rotate', 'key-revoke', 'login', 'logout', 'directory-key-put', 'directory-key-revoke', 'dispute-create', 'receipt-revoke', 'stake-move', 'join-token-create', 'node-drain', 'node-undrain', 'node-revoke', 'node-probe', 'node-vet', 'node-unvet', 'registry-login', 'registry-remove', 'image-policy', 'webhook-set', 'webhook-rotate', 'webhook-remove', 'session-end', 'session-exec', 'session-exec-end', 'session-logs', 'session-files-get', 'session-files-put', 'tenant-create', 'tenant-change', 'volume-delete']
 """
 What was done, for the audit log.
 """
@@ -335,6 +335,29 @@ class CreateProbe(TypedDict, closed=True):
     node: str
     """
     The node to probe.
+    """
+
+
+class CreateRevocation(TypedDict, closed=True):
+    """
+    The body of `POST /v1/revocations`: `receipt`, or `key` and `from_s`.
+    """
+
+    from_s: NotRequired[int | None]
+    """
+    From when on, Unix seconds, by what its receipts say of themselves.
+    """
+    key: NotRequired[str | None]
+    """
+    The key of which what it signed is void, by its id, 64 hex digits.
+    """
+    reason: str
+    """
+    Why, as a sentence of at most 200 bytes.
+    """
+    receipt: NotRequired[int | None]
+    """
+    The receipt, by its place in the log.
     """
 
 
@@ -1408,6 +1431,25 @@ RestartPolicy: TypeAlias = Literal['never', 'on-failure', 'always']
 """
 When a job is started again.
 """
+
+
+class Revocation(TypedDict):
+    """
+    A revocation.
+    """
+
+    index: int
+    """
+    Its place in the log.
+    """
+    leaf: str
+    """
+    Its leaf.
+    """
+    subject: str
+    """
+    What is void: the leaf of a receipt, or a key id.
+    """
 
 
 RewardState: TypeAlias = Literal['held', 'paid', 'void']

@@ -178,7 +178,13 @@ async fn post_once(store: &Store) {
         store.write(end("o", Move::Post("d".to_owned()))).await,
         Applied::Skipped
     );
-    assert!(store.ledger.pending_of(round).await.unwrap().is_empty());
+    let pending = store.ledger.pending_of(round.clone()).await.unwrap();
+    assert!(pending.is_empty());
+    // What moved is known, until it is given back.
+    assert_eq!(store.ledger.moved_of(round.clone()).await.unwrap(), due);
+    let back = transfer("back/s", Move::Posted, ("x", "y"), Amount::Micro(0));
+    assert_eq!(store.write(op(back)).await, Applied::Done);
+    assert!(store.ledger.moved_of(round).await.unwrap().is_empty());
 }
 
 /// A shadow of an account.

@@ -1,7 +1,7 @@
 //! Verdicts: what follows from a piece of the log is written once, and read back.
 
 use super::*;
-use crate::ledger::{Agreement, CheckRow, Folded, RoundOf, VerdictReads, VerdictRow};
+use crate::ledger::{Agreement, CheckRow, Folded, RoundOf, VerdictReads, VerdictRow, VoidKey};
 
 fn of(node: &str, round: u64) -> RoundOf {
     RoundOf {
@@ -31,6 +31,7 @@ fn check(place: u64, round: u64, finding: &str) -> CheckRow {
         seat: (place != 3).then_some(4),
         reason: "late".to_owned(),
         blocks: (place != 3).then_some(64),
+        revoked: None,
     }
 }
 
@@ -55,6 +56,8 @@ fn fold(from: u64, to: u64, checks: Vec<CheckRow>, verdicts: Vec<VerdictRow>) ->
             to,
             told_s: 100 * to,
             checks,
+            revoked: Vec::new(),
+            void_keys: Vec::new(),
             verdicts,
             disputes: Vec::new(),
             ended: Vec::new(),
@@ -123,6 +126,7 @@ pub(super) async fn a_piece_of_the_log_does_what_it_does_once(place: Place) {
     let of_node = ledger.verdicts_of("n".to_owned(), 9).await.unwrap();
     assert_eq!(of_node.len(), 1);
     first_words_are_compared(&store).await;
+    what_is_revoked_stays_so(&store).await;
 
     let leaves = vec!["leaf 3".to_owned(), "leaf 9".to_owned()];
     let found = ledger.checked(leaves).await.unwrap();
@@ -175,4 +179,46 @@ async fn first_words_are_compared(store: &Store) {
     assert_eq!(agreement(0).await, all);
     assert_eq!(agreement(112).await.decided, 1, "the older one is left out");
     assert_eq!(agreement(1_000).await, Agreement::default());
+}
+
+/// The first entry that revokes a check stays, and of a key the earliest time.
+async fn what_is_revoked_stays_so(store: &Store) {
+    let void = |from_s, place| VoidKey {
+        key_id: "c".to_owned(),
+        from_s,
+        place,
+    };
+    let fold = |from, to, revoked: &[(u64, u64)], key| Op::Log {
+        change: LogChange::Fold(Box::new(Folded {
+            from,
+            to,
+            revoked: revoked.to_vec(),
+            void_keys: vec![key],
+            ..Folded::default()
+        })),
+        audit: None,
+    };
+    let first = fold(20, 22, &[(11, 20)], void(100, 20));
+    assert_eq!(store.write(first).await, Applied::Done);
+    let later = fold(22, 24, &[(11, 22), (13, 22)], void(200, 22));
+    assert_eq!(store.write(later).await, Applied::Done);
+    let ledger = &store.ledger;
+    let leaves = [11, 12, 13].map(|place| format!("leaf {place}"));
+    let found = ledger.checked(leaves.to_vec()).await.unwrap();
+    let revoked: Vec<Option<u64>> = found.iter().map(|check| check.revoked).collect();
+    assert_eq!(revoked, [Some(20), None, Some(22)]);
+    assert_eq!(ledger.void_keys().await.unwrap(), [void(100, 20)]);
+    let earlier = fold(24, 25, &[], void(50, 24));
+    assert_eq!(store.write(earlier).await, Applied::Done);
+    assert_eq!(ledger.void_keys().await.unwrap(), [void(50, 24)]);
+    // Its second word of round 11 is the first now; that it was refuted in round 12 it does not take back.
+    let agreement = ledger.agreement("c".to_owned(), 0).await.unwrap();
+    let expected = Agreement {
+        decided: 2,
+        agreed: 0,
+        refuted: 1,
+    };
+    assert_eq!(agreement, expected);
+    let by = ledger.checks_by("c".to_owned(), 0, 0).await.unwrap();
+    assert!(by.is_empty(), "no receipt of these stands in the log");
 }

@@ -4,7 +4,7 @@
 use crate::ledger::dialect::Foreign;
 use crate::ledger::disputes::DisputeRow;
 use crate::ledger::tx::{Tx, json};
-use crate::ledger::verdicts::{CheckRow, Folded, VerdictRow};
+use crate::ledger::verdicts::{CheckRow, Folded, VerdictRow, VoidKey};
 use crate::ledger::{Applied, StoreError};
 use serde::Serialize;
 
@@ -20,6 +20,16 @@ const ADD_CHECKS: &str = "
     INSERT INTO checked (place, node, round, gpu, checker, leaf, finding, score_permille, issued_at_s, reason, seat, blocks)
     SELECT r.place, r.node, r.round, r.gpu, r.checker, r.leaf, r.finding, r.score_permille, r.issued_at_s, r.reason, r.seat, r.blocks
     FROM {rows place bigint, node text, round bigint, gpu text, checker text, leaf text, finding text, score_permille bigint, issued_at_s bigint, reason text, seat bigint, blocks bigint}";
+
+const REVOKE_CHECKS: &str = "
+    UPDATE checked SET revoked = r.revoked FROM {rows place bigint, revoked bigint}
+    WHERE checked.place = r.place AND checked.revoked IS NULL";
+
+const PUT_VOID_KEYS: &str = "
+    INSERT INTO void_key (key_id, from_s, place) SELECT r.key_id, r.from_s, r.place
+    FROM {rows key_id text, from_s bigint, place bigint} WHERE TRUE
+    ON CONFLICT (key_id) DO UPDATE SET from_s = excluded.from_s, place = excluded.place
+    WHERE excluded.from_s < void_key.from_s";
 
 const PUT_VERDICTS: &str = "
     INSERT INTO verdict (node, round, gpu, state, finding, score_permille, at_s, places, liars, ground, blocks, rev)
@@ -53,6 +63,11 @@ pub(super) async fn fold(tx: &mut Tx, folded: &Folded) -> Result<Applied, StoreE
     }
     let checks: Vec<Check<'_>> = folded.checks.iter().map(Check::of).collect();
     tx.run(ADD_CHECKS, &checks).await?;
+    let revoked = folded.revoked.iter();
+    let revoked: Vec<Revoked> = revoked.map(Revoked::of).collect();
+    tx.run(REVOKE_CHECKS, &revoked).await?;
+    let void_keys: Vec<Void<'_>> = folded.void_keys.iter().map(Void::of).collect();
+    tx.run(PUT_VOID_KEYS, &void_keys).await?;
     let verdicts = folded.verdicts.iter();
     let verdicts: Result<Vec<_>, _> = verdicts.map(|row| Verdict::of(row, folded.to)).collect();
     tx.run(PUT_VERDICTS, &verdicts?).await?;
@@ -82,6 +97,38 @@ struct MoveOn {
     since: u64,
     upto: u64,
     told_s: u64,
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    place: u64,
+    revoked: u64,
+}
+
+impl Revoked {
+    const fn of((place, revoked): &(u64, u64)) -> Self {
+        Self {
+            place: *place,
+            revoked: *revoked,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Void<'a> {
+    key_id: &'a str,
+    from_s: u64,
+    place: u64,
+}
+
+impl<'a> Void<'a> {
+    fn of(key: &'a VoidKey) -> Self {
+        Self {
+            key_id: &key.key_id,
+            from_s: key.from_s,
+            place: key.place,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -48,7 +48,7 @@ fn a_receipt_counts_if_its_keys_do() {
             issued_at_s: 0,
         };
         match read(entry, &rounds, told_s.get()) {
-            Some(Entry::Check(row)) => Some(row),
+            Some(Entry::Check(row, _)) => Some(row),
             _ => None,
         }
     };
@@ -90,6 +90,10 @@ fn a_receipt_counts_if_its_keys_do() {
     assert_eq!(found(b"{}"), None);
 }
 
+fn none() -> Round {
+    Round::default()
+}
+
 fn round() -> RoundOf {
     RoundOf {
         node: "n".to_owned(),
@@ -110,6 +114,7 @@ fn said(place: u64, finding: &str) -> CheckRow {
         reason: String::new(),
         seat: Some(0),
         blocks: Some(100 - place as u32),
+        revoked: None,
     }
 }
 
@@ -135,9 +140,13 @@ fn what_a_liar_or_a_stand_in_says_of_the_memory_counts_for_nothing() {
     // One who stands in behind those who said enough.
     checks[3] = said(5, "pass");
     checks[3].seat = Some(1);
-    assert_eq!(verdict(&of, &checks, None, 3).blocks, Some(97));
+    assert_eq!(verdict(&of, &checks, none(), (3, 0)).blocks, Some(97));
     checks[2].finding = "inconclusive".to_owned();
-    assert_eq!(verdict(&of, &checks, None, 3).blocks, Some(95), "it weighs");
+    assert_eq!(
+        verdict(&of, &checks, none(), (3, 0)).blocks,
+        Some(95),
+        "it weighs"
+    );
 }
 
 #[test]
@@ -145,7 +154,7 @@ fn a_round_follows_from_its_checks_but_for_what_was_settled() {
     let of = round();
     let check = said;
     let passes = [check(1, "pass"), check(2, "pass"), check(3, "pass")];
-    let passed = verdict(&of, &passes, None, 3);
+    let passed = verdict(&of, &passes, none(), (3, 0));
     assert_eq!(
         (passed.state.as_str(), passed.score_permille),
         ("passed", 901)
@@ -157,10 +166,10 @@ fn a_round_follows_from_its_checks_but_for_what_was_settled() {
     assert_eq!(passed.blocks, Some(97), "the least");
     let mut unsure = passes.to_vec();
     unsure.push(check(9, "inconclusive"));
-    assert_eq!(verdict(&of, &unsure, None, 3).blocks, Some(97));
+    assert_eq!(verdict(&of, &unsure, none(), (3, 0)).blocks, Some(97));
     let mut more = passes.to_vec();
     more.push(check(4, "fail"));
-    let split = verdict(&of, &more, Some(&passed), 3);
+    let split = verdict(&of, &more, round_of(&passed), (3, 0));
     assert_eq!(
         (split.state.as_str(), split.finding.as_str()),
         ("split", "inconclusive")
@@ -168,7 +177,7 @@ fn a_round_follows_from_its_checks_but_for_what_was_settled() {
     // The same contradiction of one who has no seat is on record, and no more.
     let mut stranger = more.clone();
     stranger[3].seat = None;
-    let still = verdict(&of, &stranger, Some(&passed), 3);
+    let still = verdict(&of, &stranger, round_of(&passed), (3, 0));
     assert_eq!(still, passed);
     assert_eq!(weighing(&stranger, 3).len(), 3);
     let settled = Round::Settled {
@@ -180,7 +189,7 @@ fn a_round_follows_from_its_checks_but_for_what_was_settled() {
     let settled = super::settled(&of, &settled, (&more, 3), 0);
     assert_eq!(settled.ground, "right");
     more.push(check(5, "fail"));
-    let after = verdict(&of, &more, Some(&settled), 3);
+    let after = verdict(&of, &more, round_of(&settled), (3, 0));
     assert_eq!(
         (after.state.as_str(), after.finding.as_str()),
         ("settled", "pass")

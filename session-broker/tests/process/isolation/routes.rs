@@ -148,6 +148,11 @@ pub(super) const ROUTES: &[(&str, &str, Apart)] = &[
     ("get", "/v1/registries", TellsNothing),
     ("delete", "/v1/registries/{registry}", LikeAbsent(JSON, "")),
     ("put", "/v1/registries/{registry}", OwnOnly),
+    (
+        "post",
+        "/v1/revocations",
+        AdminOnly(JSON, r#"{"receipt":0,"reason":"x"}"#),
+    ),
     ("get", "/v1/sessions", TellsNothing),
     ("post", "/v1/sessions", OwnOnly),
     ("delete", "/v1/sessions/{id}", LikeAbsent(JSON, "")),
