@@ -102,7 +102,7 @@ pub(super) async fn a_transfer_moves_once_and_never_more_than_there_is(place: Pl
     };
     assert_eq!(has(stake), (1_000, 1_000, 0));
     assert_eq!(has(SLASHED), (105, 0, 0));
-    assert_eq!(has(OUTSIDE), (895, 1_000, 0));
+    assert_eq!(has(OUTSIDE), (895, 1_001, 0));
     let rows = store.ledger.transfers(SLASHED.to_owned(), 9).await.unwrap();
     let kinds: BTreeSet<_> = rows.iter().map(|row| row.kind.as_str()).collect();
     assert_eq!(kinds, ["pending", "post"].into());
@@ -182,7 +182,7 @@ async fn post_once(store: &Store) {
     assert!(pending.is_empty());
     // What moved is known, until it is given back.
     assert_eq!(store.ledger.moved_of(round.clone()).await.unwrap(), due);
-    let back = transfer("back/s", Move::Posted, ("x", "y"), Amount::Micro(0));
+    let back = transfer("back/s", Move::Posted, (OUTSIDE, POOL), Amount::Micro(1));
     assert_eq!(store.write(op(back)).await, Applied::Done);
     assert!(store.ledger.moved_of(round).await.unwrap().is_empty());
 }
