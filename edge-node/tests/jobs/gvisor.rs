@@ -15,16 +15,24 @@ use support::jobs::{
 };
 use support::node::until;
 
+/// Whether the engine has it; where not, it is said.
+fn has_gvisor(runtimes: &[ContainerRuntime]) -> bool {
+    let has = runtimes.contains(&ContainerRuntime::Runsc);
+    if !has {
+        support::skipped(
+            "the engine has no runtime `runsc`: install it, then `scripts/docker.sh start`",
+        );
+    }
+    has
+}
+
 #[tokio::test]
 async fn a_job_in_gvisor_has_a_kernel_of_its_own_and_the_same_walls() {
     let Some(site) = site().await else { return };
     let _agent = site.agent();
     let mut edge = site.broker.attach().await;
     let offer = edge.inventory.jobs.clone().expect("this node takes jobs");
-    if !offer.runtimes.contains(&ContainerRuntime::Runsc) {
-        support::skipped(
-            "the engine has no runtime `runsc`: install it, then `scripts/docker.sh start`",
-        );
+    if !has_gvisor(&offer.runtimes) {
         return;
     }
     let neighbour = ready(&site, &mut edge, 0, 1, served()).await;
@@ -80,10 +88,7 @@ async fn a_hostile_job_in_gvisor_is_bounded_and_its_neighbour_goes_on() {
     let mut agent = site.agent();
     let mut edge = site.broker.attach().await;
     let offer = edge.inventory.jobs.clone().expect("this node takes jobs");
-    if !offer.runtimes.contains(&ContainerRuntime::Runsc) {
-        support::skipped(
-            "the engine has no runtime `runsc`: install it, then `scripts/docker.sh start`",
-        );
+    if !has_gvisor(&offer.runtimes) {
         return;
     }
     let at = direct(&mut agent);
@@ -137,10 +142,7 @@ async fn a_job_in_gvisor_reaches_what_its_spec_says_and_never_a_private_range() 
     let _agent = site.agent();
     let mut edge = site.broker.attach().await;
     let offer = edge.inventory.jobs.clone().expect("this node takes jobs");
-    if !offer.runtimes.contains(&ContainerRuntime::Runsc) {
-        support::skipped(
-            "the engine has no runtime `runsc`: install it, then `scripts/docker.sh start`",
-        );
+    if !has_gvisor(&offer.runtimes) {
         return;
     }
     let networks = [["192.88.99.1", "192.88.99.2"], ["10.253.8.1", "10.253.8.2"]];
@@ -153,10 +155,7 @@ async fn a_job_in_gvisor_that_ends_says_why() {
     let _agent = site.agent();
     let mut edge = site.broker.attach().await;
     let offer = edge.inventory.jobs.clone().expect("this node takes jobs");
-    if !offer.runtimes.contains(&ContainerRuntime::Runsc) {
-        support::skipped(
-            "the engine has no runtime `runsc`: install it, then `scripts/docker.sh start`",
-        );
+    if !has_gvisor(&offer.runtimes) {
         return;
     }
     for (epoch, status, reason) in [(1, "0", EndReason::JobDone), (2, "3", EndReason::JobFailed)] {
